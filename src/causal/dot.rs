@@ -1,0 +1,118 @@
+//! Dots, and the marks that a cell keeps of the events that touched it.
+
+use crate::causal::frontier::Frontier;
+use crate::causal::origin::Origin;
+use crate::clock::Timestamp;
+
+/// An event's identity inside one table of origins: who, and when by their own stamps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Dot {
+    pub(crate) origin: Origin,
+    pub(crate) time: Timestamp,
+}
+
+/// The newest event of each replica that touched something; at most one mark for an origin, ordered by origin.
+///
+/// # Invariants
+/// 1. No two marks have one origin.
+/// 2. No mark is [`Timestamp::ZERO`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Marks(Vec<Dot>);
+
+impl Marks {
+    pub(crate) fn of(dot: Dot) -> Self {
+        Self(vec![dot])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Dot] {
+        &self.0
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Dot> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The newest event of `origin` that is marked, or zero.
+    pub(crate) fn time(&self, origin: Origin) -> Timestamp {
+        // Nearly always one or two marks: a scan beats a search.
+        let mark = self.0.iter().find(|mark| mark.origin == origin);
+        mark.map_or(Timestamp::ZERO, |mark| mark.time)
+    }
+
+    /// Whether the event `dot` is marked, or a later one of its origin.
+    pub(crate) fn cover(&self, dot: Dot) -> bool {
+        self.time(dot.origin) >= dot.time
+    }
+
+    /// Raises the mark of the dot's origin to its time.
+    pub(crate) fn raise(&mut self, dot: Dot) {
+        match self.0.iter().position(|mark| mark.origin >= dot.origin) {
+            Some(place) if self.0[place].origin == dot.origin => {
+                self.0[place].time = self.0[place].time.max(dot.time);
+            }
+            Some(place) => self.0.insert(place, dot),
+            None => self.0.push(dot),
+        }
+    }
+
+    pub(crate) fn raise_all(&mut self, other: &Marks) {
+        for dot in other.iter() {
+            self.raise(dot);
+        }
+    }
+
+    /// Drops the marks for which `keep` is false.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Dot) -> bool) {
+        self.0.retain(|mark| keep(*mark));
+    }
+
+    /// Whether each mark lies within `frontier`.
+    pub(crate) fn within(&self, frontier: &Frontier) -> bool {
+        self.0.iter().all(|mark| frontier.covers(*mark))
+    }
+
+    /// The newest of the marks by time.
+    pub(crate) fn newest(&self) -> Option<Dot> {
+        self.iter().max_by_key(|mark| mark.time)
+    }
+}
+
+impl FromIterator<Dot> for Marks {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        let mut marks = Self::default();
+        for dot in dots {
+            marks.raise(dot);
+        }
+        marks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dot(origin: usize, time: u64) -> Dot {
+        Dot { origin: Origin::from_index(origin), time: Timestamp::from_bits(time) }
+    }
+
+    #[test]
+    fn raising_keeps_one_mark_an_origin_the_newest() {
+        let marks: Marks = [dot(2, 5), dot(0, 1), dot(2, 3), dot(1, 9)].into_iter().collect();
+        assert_eq!(marks.iter().collect::<Vec<_>>(), [dot(0, 1), dot(1, 9), dot(2, 5)]);
+        assert!(marks.cover(dot(2, 5)) && marks.cover(dot(2, 4)));
+        assert!(!marks.cover(dot(2, 6)) && !marks.cover(dot(7, 1)));
+        assert_eq!(marks.newest(), Some(dot(1, 9)));
+    }
+}

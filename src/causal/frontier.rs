@@ -1,0 +1,66 @@
+//! A version vector inside one table of origins: an array, indexed by origin.
+
+use crate::causal::dot::Dot;
+use crate::causal::id::ReplicaId;
+use crate::causal::origin::{Origin, Origins};
+use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
+
+/// What has been seen of each origin. Origins beyond the array have not been seen at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Frontier(Vec<Timestamp>);
+
+impl Frontier {
+    /// The frontier of a version vector. Ids that the table does not know are left out: nothing in it came from them.
+    pub(crate) fn of(vector: &VersionVector, origins: &Origins) -> Self {
+        origins.ids().iter().map(|id| vector.get(id)).collect()
+    }
+
+    pub(crate) fn time(&self, origin: Origin) -> Timestamp {
+        self.0.get(origin.index()).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn covers(&self, dot: Dot) -> bool {
+        self.time(dot.origin) >= dot.time
+    }
+
+    pub(crate) fn raise(&mut self, dot: Dot) {
+        let index = dot.origin.index();
+        if index >= self.0.len() {
+            self.0.resize(index + 1, Timestamp::ZERO);
+        }
+        self.0[index] = self.0[index].max(dot.time);
+    }
+
+    pub(crate) fn raise_all(&mut self, other: &Frontier) {
+        for dot in other.iter() {
+            self.raise(dot);
+        }
+    }
+
+    /// The entries above zero.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Dot> + '_ {
+        let dots = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(index, time)| Dot { origin: Origin::from_index(index), time: *time });
+        dots.filter(|dot| dot.time > Timestamp::ZERO)
+    }
+
+    /// Whether each entry is within `other`.
+    pub(crate) fn within(&self, other: &Frontier) -> bool {
+        self.iter().all(|dot| other.covers(dot))
+    }
+
+    pub(crate) fn to_vector(&self, origins: &Origins) -> VersionVector {
+        let entries = self.iter().map(|dot| (*origins.id(dot.origin), dot.time));
+        entries.collect::<Vec<(ReplicaId, Timestamp)>>().into_iter().collect()
+    }
+}
+
+impl FromIterator<Timestamp> for Frontier {
+    fn from_iter<I: IntoIterator<Item = Timestamp>>(times: I) -> Self {
+        Self(times.into_iter().collect())
+    }
+}

@@ -1,0 +1,157 @@
+//! Version vectors.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::causal::id::ReplicaId;
+use crate::clock::Timestamp;
+
+/// For each replica, how far its events are held: "I hold the effect of every event of that replica up to here".
+///
+/// Two replicas with equal vectors hold equal data. A vector is what one replica tells another to be sent what it lacks.
+///
+/// Cost: as many entries as there are replicas that ever wrote; look-up by binary search.
+///
+/// Source: Parker et al., *Detection of Mutual Inconsistency in Distributed Systems* (1983).
+///
+/// # Example
+/// ```
+/// use driftless::{ReplicaId, Timestamp, VersionVector};
+/// let (eu, us) = (ReplicaId::from_u128(1), ReplicaId::from_u128(2));
+/// let mut vector = VersionVector::new();
+/// vector.raise(eu, Timestamp::new(5, 0)?);
+/// assert!(VersionVector::new().is_within(&vector) && !vector.is_within(&VersionVector::new()));
+/// assert_eq!(vector.get(&us), Timestamp::ZERO);
+/// # Ok::<(), driftless::ClockError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(ReplicaId, Timestamp)>", into = "Vec<(ReplicaId, Timestamp)>")]
+pub struct VersionVector {
+    /// Ordered by id, no id twice, no zero.
+    entries: Vec<(ReplicaId, Timestamp)>,
+}
+
+impl VersionVector {
+    /// The vector of a replica that holds nothing.
+    pub const fn new() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// How far the events of `id` are held; [`Timestamp::ZERO`] if not at all.
+    pub fn get(&self, id: &ReplicaId) -> Timestamp {
+        let place = self.entries.binary_search_by(|(other, _)| other.cmp(id));
+        place.map_or(Timestamp::ZERO, |place| self.entries[place].1)
+    }
+
+    /// Raises the entry of `id` to `stamp`, if it is below it.
+    pub fn raise(&mut self, id: ReplicaId, stamp: Timestamp) {
+        match self.entries.binary_search_by(|(other, _)| other.cmp(&id)) {
+            Ok(place) => self.entries[place].1 = self.entries[place].1.max(stamp),
+            Err(place) if stamp > Timestamp::ZERO => self.entries.insert(place, (id, stamp)),
+            Err(_) => {}
+        }
+    }
+
+    /// Raises each entry to that of `other`: the least vector that both are within.
+    pub fn join(&mut self, other: &VersionVector) {
+        for (id, stamp) in other.iter() {
+            self.raise(id, stamp);
+        }
+    }
+
+    /// Lowers each entry to that of `other`: the greatest vector that is within both.
+    pub fn meet(&mut self, other: &VersionVector) {
+        for (id, stamp) in &mut self.entries {
+            *stamp = (*stamp).min(other.get(id));
+        }
+        self.entries.retain(|(_, stamp)| *stamp > Timestamp::ZERO);
+    }
+
+    /// Whether each entry is at most that of `other`: whoever is at `other` holds all that is held here.
+    pub fn is_within(&self, other: &VersionVector) -> bool {
+        self.iter().all(|(id, stamp)| stamp <= other.get(&id))
+    }
+
+    /// The entries above zero, ordered by id.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ReplicaId, Timestamp)> + '_ {
+        self.entries.iter().copied()
+    }
+
+    /// The number of replicas with an entry.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The greatest of its stamps; [`Timestamp::ZERO`] if it is empty.
+    pub fn newest(&self) -> Timestamp {
+        self.entries.iter().map(|(_, stamp)| *stamp).max().unwrap_or_default()
+    }
+}
+
+impl FromIterator<(ReplicaId, Timestamp)> for VersionVector {
+    fn from_iter<I: IntoIterator<Item = (ReplicaId, Timestamp)>>(entries: I) -> Self {
+        let mut vector = Self::new();
+        for (id, stamp) in entries {
+            vector.raise(id, stamp);
+        }
+        vector
+    }
+}
+
+impl From<Vec<(ReplicaId, Timestamp)>> for VersionVector {
+    fn from(entries: Vec<(ReplicaId, Timestamp)>) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl From<VersionVector> for Vec<(ReplicaId, Timestamp)> {
+    fn from(vector: VersionVector) -> Self {
+        vector.entries
+    }
+}
+
+impl fmt::Debug for VersionVector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(entries: &[(u128, u64)]) -> VersionVector {
+        let entries = entries.iter();
+        entries.map(|(id, stamp)| (ReplicaId::from_u128(*id), Timestamp::from_bits(*stamp))).collect()
+    }
+
+    #[test]
+    fn join_and_meet_bound_both() {
+        let (a, b) = (vector(&[(1, 5), (2, 1)]), vector(&[(1, 3), (3, 4)]));
+        let (mut upper, mut lower) = (a.clone(), a.clone());
+        upper.join(&b);
+        lower.meet(&b);
+        assert_eq!(upper, vector(&[(3, 4), (2, 1), (1, 5)]));
+        assert_eq!(lower, vector(&[(1, 3)]));
+        assert!(a.is_within(&upper) && b.is_within(&upper) && lower.is_within(&a) && lower.is_within(&b));
+        assert!(!a.is_within(&b) && !b.is_within(&a));
+    }
+
+    #[test]
+    fn unordered_or_repeated_entries_of_a_peer_become_a_vector() {
+        let bytes = rmp_serde::to_vec(&vec![
+            (ReplicaId::from_u128(2), Timestamp::from_bits(1)),
+            (ReplicaId::from_u128(1), Timestamp::from_bits(0)),
+            (ReplicaId::from_u128(2), Timestamp::from_bits(7)),
+        ])
+        .unwrap();
+        let decoded: VersionVector = rmp_serde::from_slice(&bytes).unwrap();
+        assert_eq!(decoded, vector(&[(2, 7)]));
+    }
+}

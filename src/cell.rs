@@ -1,0 +1,472 @@
+//! The one cell that all state is made of, and the one join.
+//!
+//! A cell knows which events touched it (`seen`, the newest of each replica: its marks) and which payloads are not yet
+//! superseded or removed (`live`). Concurrent writes stay live beside each other; *reading* resolves them. A register, a
+//! set, a counter and a map are ways to read cells.
+//!
+//! # Invariants
+//! 1. Each live dot is marked: `seen[dot.origin] >= dot.time`.
+//! 2. At most one live entry for an origin.
+//! 3. Live entries are ordered by (time, full replica id): the last one is what last-writer-wins reads.
+//! 4. A cell whose only mark is its only live dot is stored as just that ([`Cell::One`]); an untouched one as nothing.
+//!
+//! Source: the optimized add-wins set and dotted causal containers of Almeida, Shoker, Baquero, *Delta State Replicated
+//! Data Types* (2018), section 7, with one stamp as the dot and the causal context kept cell by cell.
+
+use std::cmp::Ordering;
+
+use crate::causal::dot::{Dot, Marks};
+use crate::causal::frontier::Frontier;
+use crate::causal::origin::{Origin, Origins};
+use crate::clock::Timestamp;
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::DecodeError;
+
+/// A payload that is neither superseded nor removed, and the event that wrote it.
+#[derive(Clone, Debug)]
+pub(crate) struct Live<T> {
+    pub(crate) dot: Dot,
+    pub(crate) value: T,
+}
+
+/// Live payloads and marks.
+///
+/// The fields of [`Cell::One`] are not a [`Dot`], so that they pack: beside its payload the common cell costs 12 bytes and
+/// padding, and the other form hides behind the origin that is never zero.
+#[derive(Clone, Debug)]
+pub(crate) enum Cell<T> {
+    /// One live payload, and no mark but its own.
+    One { time: Timestamp, origin: Origin, value: T },
+    /// Any other cell; `None` if nothing ever touched it.
+    Other(Option<Box<Many<T>>>),
+}
+
+/// The general form of a cell.
+#[derive(Clone, Debug)]
+pub(crate) struct Many<T> {
+    live: Vec<Live<T>>,
+    seen: Marks,
+}
+
+impl<T> Many<T> {
+    /// Puts an entry where the order of invariant 3 wants it.
+    fn insert(&mut self, entry: Live<T>, origins: &Origins) {
+        let before = |other: &Live<T>| older(other.dot, entry.dot, origins);
+        let place = self.live.partition_point(before);
+        self.live.insert(place, entry);
+    }
+
+    /// Whether the marks are those of the live dots and no others: there is nothing to forget.
+    fn is_lean(&self) -> bool {
+        !self.live.is_empty() && self.seen.len() == self.live.len() && self.live_is_marked_exactly()
+    }
+
+    fn live_is_marked_exactly(&self) -> bool {
+        self.live.iter().all(|live| self.seen.time(live.dot.origin) == live.dot.time)
+    }
+}
+
+/// Whether `a` comes before `b` in last-writer-wins order.
+fn older(a: Dot, b: Dot, origins: &Origins) -> bool {
+    let order = a.time.cmp(&b.time).then_with(|| origins.cmp(a.origin, b.origin));
+    order == Ordering::Less
+}
+
+/// What the two sides of a join know, beside what stands in the cells themselves.
+pub(crate) struct Sight<'a> {
+    /// The receiving replica's table of ids.
+    pub(crate) origins: &'a Origins,
+    /// For each origin of the incoming message, the receiver's.
+    pub(crate) remap: &'a [Origin],
+    /// What the receiver has seen of everything.
+    pub(crate) ours: &'a Frontier,
+    /// What the sender has seen of everything, if it sent all it holds: then, and only then, absence speaks.
+    pub(crate) theirs: Option<&'a Frontier>,
+    /// What the sender has seen of all that lies within this cell's row, or a row around it.
+    pub(crate) floor: &'a Marks,
+}
+
+impl Sight<'_> {
+    pub(crate) fn remap(&self, dot: Dot) -> Dot {
+        Dot { origin: self.remap[dot.origin.index()], time: dot.time }
+    }
+
+    /// Whether the sender knows the event, for a reason outside of the cell.
+    pub(crate) fn known_to_sender(&self, dot: Dot) -> bool {
+        self.floor.cover(dot) || self.theirs.is_some_and(|theirs| theirs.covers(dot))
+    }
+
+    /// Whether a cell that the sender does not hold says that what we hold may be dead.
+    pub(crate) fn absence_speaks(&self) -> bool {
+        self.theirs.is_some() || !self.floor.is_empty()
+    }
+}
+
+/// What a join did to a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// Whether the live entries changed.
+    pub(crate) changed: bool,
+    /// Whether more than one entry is live now, and one of them is new.
+    pub(crate) conflict: bool,
+    /// Whether there are marks that can be forgotten one day.
+    pub(crate) residue: bool,
+}
+
+impl<T> Default for Cell<T> {
+    fn default() -> Self {
+        Self::Other(None)
+    }
+}
+
+impl<T> Cell<T> {
+    /// Whether no event ever touched the cell, as far as is remembered.
+    pub(crate) fn is_bottom(&self) -> bool {
+        matches!(self, Self::Other(None))
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.latest().is_some()
+    }
+
+    /// The live payload that last-writer-wins reads: greatest stamp, then greatest replica id.
+    pub(crate) fn latest(&self) -> Option<&T> {
+        match self {
+            Self::One { value, .. } => Some(value),
+            Self::Other(many) => many.as_ref()?.live.last().map(|live| &live.value),
+        }
+    }
+
+    /// The live payloads, oldest first.
+    pub(crate) fn live(&self) -> impl DoubleEndedIterator<Item = (Dot, &T)> {
+        let (one, many) = match self {
+            Self::One { time, origin, value } => (Some((Dot { origin: *origin, time: *time }, value)), None),
+            Self::Other(many) => (None, many.as_deref()),
+        };
+        let many = many.map(|many| many.live.iter()).unwrap_or_default();
+        one.into_iter().chain(many.map(|live| (live.dot, &live.value)))
+    }
+
+    /// The live entry that `origin` wrote.
+    pub(crate) fn entry(&self, origin: Origin) -> Option<(Dot, &T)> {
+        self.live().find(|(dot, _)| dot.origin == origin)
+    }
+
+    /// The marks: the newest event of each replica that touched the cell.
+    pub(crate) fn marks(&self) -> Marks {
+        match self {
+            Self::One { time, origin, .. } => Marks::of(Dot { origin: *origin, time: *time }),
+            Self::Other(many) => many.as_ref().map(|many| many.seen.clone()).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn raise_marks_of(&self, marks: &mut Marks) {
+        match self {
+            Self::One { time, origin, .. } => marks.raise(Dot { origin: *origin, time: *time }),
+            Self::Other(Some(many)) => marks.raise_all(&many.seen),
+            Self::Other(None) => {}
+        }
+    }
+
+    /// Whether an event beyond `since` touched the cell.
+    pub(crate) fn is_beyond(&self, since: &Frontier) -> bool {
+        match self {
+            Self::One { time, origin, .. } => !since.covers(Dot { origin: *origin, time: *time }),
+            Self::Other(many) => many.as_ref().is_some_and(|many| !many.seen.within(since)),
+        }
+    }
+
+    /// Whether there are marks that can be forgotten one day.
+    pub(crate) fn has_residue(&self) -> bool {
+        match self {
+            Self::One { .. } | Self::Other(None) => false,
+            Self::Other(Some(many)) => !many.is_lean(),
+        }
+    }
+
+    /// Writes a payload that supersedes all that is live. Returns the cell as it was.
+    pub(crate) fn write(&mut self, dot: Dot, value: T) -> Self {
+        let written = Self::One { time: dot.time, origin: dot.origin, value };
+        let before = std::mem::replace(self, written);
+        let mut seen = match &before {
+            Self::Other(None) => return before,
+            Self::One { origin, .. } if *origin == dot.origin => return before,
+            touched => touched.marks(),
+        };
+        seen.raise(dot);
+        if let (true, Self::One { value, .. }) = (seen.len() > 1, std::mem::take(self)) {
+            *self = Self::Other(Some(Box::new(Many { live: vec![Live { dot, value }], seen })));
+        }
+        before
+    }
+
+    /// Removes all that is live; `None`, and no event, if nothing is. Returns the cell as it was.
+    pub(crate) fn remove(&mut self, dot: Dot) -> Option<Self> {
+        if !self.is_live() {
+            return None;
+        }
+        let mut seen = self.marks();
+        seen.raise(dot);
+        let removed = Self::Other(Some(Box::new(Many { live: Vec::new(), seen })));
+        Some(std::mem::replace(self, removed))
+    }
+
+    /// Drops what lies within `floor`, live or marked: the row that holds the cell remembers it instead.
+    pub(crate) fn sink(&mut self, floor: &Marks) {
+        let mut many = self.take_many();
+        many.live.retain(|live| !floor.cover(live.dot));
+        let live = &many.live;
+        many.seen.retain(|mark| !floor.cover(mark) || live.iter().any(|live| live.dot == mark));
+        self.put(many);
+    }
+
+    /// The join: a dot stays live if it is live on both sides, or live on one and unknown to the other.
+    ///
+    /// Cells come whole, so this is safe at any time, in any order, any number of times, from anyone.
+    pub(crate) fn join(&mut self, theirs: Self, sight: &Sight<'_>, fresh: &mut Marks) -> Joined {
+        match theirs {
+            Self::One { time, origin, value } => {
+                let dot = sight.remap(Dot { origin, time });
+                if !sight.absence_speaks() && sight.ours.covers(dot) {
+                    return Joined { residue: self.has_residue(), ..Joined::default() };
+                }
+                if !sight.ours.covers(dot) {
+                    fresh.raise(dot);
+                }
+                if let Some(joined) = self.join_successor(dot, sight) {
+                    *self = Self::One { time: dot.time, origin: dot.origin, value };
+                    return joined;
+                }
+                self.join_many(Many { live: vec![Live { dot, value }], seen: Marks::of(dot) }, sight)
+            }
+            Self::Other(Some(many)) => {
+                let seen: Marks = many.seen.iter().map(|dot| sight.remap(dot)).collect();
+                if !sight.absence_speaks() && seen.within(sight.ours) {
+                    return Joined { residue: self.has_residue(), ..Joined::default() };
+                }
+                for mark in seen.iter().filter(|mark| !sight.ours.covers(*mark)) {
+                    fresh.raise(mark);
+                }
+                let entries = many.live.into_iter();
+                let live = entries.map(|live| Live { dot: sight.remap(live.dot), value: live.value });
+                self.join_many(Many { live: live.collect(), seen }, sight)
+            }
+            Self::Other(None) if sight.absence_speaks() && !self.is_bottom() => {
+                self.join_many(Many { live: Vec::new(), seen: Marks::default() }, sight)
+            }
+            Self::Other(None) => Joined { residue: self.has_residue(), ..Joined::default() },
+        }
+    }
+
+    /// The two joins that nearly all are, without taking anything apart: into an untouched cell, and of a successor by the
+    /// same replica. `Some` if the incoming payload is to replace the cell.
+    fn join_successor(&self, dot: Dot, sight: &Sight<'_>) -> Option<Joined> {
+        if sight.ours.covers(dot) {
+            return None;
+        }
+        let replaces = match self {
+            Self::Other(None) => true,
+            Self::One { time, origin, .. } => *origin == dot.origin && *time < dot.time,
+            Self::Other(Some(_)) => false,
+        };
+        replaces.then_some(Joined { changed: true, conflict: false, residue: false })
+    }
+
+    fn join_many(&mut self, theirs: Many<T>, sight: &Sight<'_>) -> Joined {
+        let mut ours = self.take_many();
+        let mut joined = Joined::default();
+        let live_before = ours.live.len();
+        ours.live.retain(|live| {
+            let held = theirs.live.iter().any(|other| other.dot == live.dot);
+            held || !(theirs.seen.cover(live.dot) || sight.known_to_sender(live.dot))
+        });
+        joined.changed = ours.live.len() != live_before;
+        for live in theirs.live {
+            if !sight.ours.covers(live.dot) && !ours.seen.cover(live.dot) {
+                ours.insert(live, sight.origins);
+                joined.changed = true;
+                joined.conflict = ours.live.len() > 1;
+            }
+        }
+        ours.seen.raise_all(&theirs.seen);
+        if !sight.floor.is_empty() {
+            let live = &ours.live;
+            ours.seen.retain(|mark| !sight.floor.cover(mark) || live.iter().any(|live| live.dot == mark));
+        }
+        self.put(ours);
+        joined.residue = self.has_residue();
+        joined
+    }
+
+    /// Forgets the marks, all together, if all of them are within the cut; `dropped` takes note of them. Returns whether
+    /// marks are left that can be forgotten later.
+    pub(crate) fn prune(&mut self, cut: &Frontier, dropped: &mut Frontier) -> bool {
+        let Self::Other(Some(many)) = self else {
+            return false;
+        };
+        if many.is_lean() {
+            return false;
+        }
+        if !many.seen.within(cut) {
+            return true;
+        }
+        let mut many = self.take_many();
+        for mark in many.seen.iter() {
+            dropped.raise(mark);
+        }
+        many.seen = many.live.iter().map(|live| live.dot).collect();
+        self.put(many);
+        false
+    }
+
+    /// Takes the cell apart, into the general form.
+    fn take_many(&mut self) -> Many<T> {
+        match std::mem::take(self) {
+            Self::One { time, origin, value } => {
+                let dot = Dot { origin, time };
+                Many { live: vec![Live { dot, value }], seen: Marks::of(dot) }
+            }
+            Self::Other(Some(many)) => *many,
+            Self::Other(None) => Many { live: Vec::new(), seen: Marks::default() },
+        }
+    }
+
+    /// Puts the cell together again, in the smallest form that holds it.
+    fn put(&mut self, mut many: Many<T>) {
+        *self = match many.live.pop() {
+            None if many.seen.is_empty() => Self::Other(None),
+            Some(Live { dot, value }) if many.live.is_empty() && many.seen.len() == 1 => {
+                Self::One { time: dot.time, origin: dot.origin, value }
+            }
+            last => {
+                many.live.extend(last);
+                Self::Other(Some(Box::new(many)))
+            }
+        };
+    }
+}
+
+impl<T: Clone> Cell<T> {
+    /// Replaces what this dot's replica wrote, and nothing else: each replica counts for itself. Returns the cell as it was.
+    pub(crate) fn write_own(&mut self, dot: Dot, value: T, origins: &Origins) -> Self {
+        let alone = match self {
+            Self::One { origin, .. } => *origin == dot.origin,
+            Self::Other(many) => many.is_none(),
+        };
+        if alone {
+            return self.write(dot, value);
+        }
+        let before = self.clone();
+        let mut many = self.take_many();
+        many.live.retain(|live| live.dot.origin != dot.origin);
+        many.insert(Live { dot, value }, origins);
+        many.seen.raise(dot);
+        self.put(many);
+        before
+    }
+}
+
+impl<T> Cell<T> {
+    /// Writes the cell; `payload` writes one payload as `items` values. See `docs/wire-format.md`, "Cells".
+    pub(crate) fn encode(
+        &self,
+        encoder: &mut Encoder,
+        items: usize,
+        payload: impl Fn(&mut Encoder, Dot, &T),
+    ) {
+        match self {
+            Self::One { time, origin, value } => {
+                let dot = Dot { origin: *origin, time: *time };
+                encoder.array(1 + items);
+                encoder.dot(dot);
+                payload(encoder, dot, value);
+            }
+            Self::Other(None) => encoder.nil(),
+            Self::Other(Some(_)) => {
+                encoder.array(2);
+                self.encode_general(encoder, items, payload);
+            }
+        }
+    }
+
+    /// Writes the two arrays of the general form, whatever the form of the cell.
+    pub(crate) fn encode_general(
+        &self,
+        encoder: &mut Encoder,
+        items: usize,
+        payload: impl Fn(&mut Encoder, Dot, &T),
+    ) {
+        encoder.array(self.live().count() * (1 + items));
+        for (dot, value) in self.live() {
+            encoder.dot(dot);
+            payload(encoder, dot, value);
+        }
+        let mut others = self.marks();
+        others.retain(|mark| self.live().all(|(dot, _)| dot != mark));
+        encoder.marks(&others);
+    }
+
+    /// Reads the cell that [`encode`](Self::encode) wrote.
+    pub(crate) fn decode(
+        decoder: &mut Decoder<'_>,
+        items: usize,
+        payload: impl Fn(&mut Decoder<'_>, Dot) -> Result<T, DecodeError>,
+    ) -> Result<Self, DecodeError> {
+        if decoder.nil()? {
+            return Ok(Self::default());
+        }
+        let at = decoder.at();
+        let len = decoder.array()?;
+        if decoder.is_array()? {
+            if len != 2 {
+                return Err(DecodeError::Expected { what: "a cell of two arrays", at });
+            }
+            return Self::decode_general(decoder, items, payload);
+        }
+        if len != 1 + items {
+            return Err(DecodeError::Expected { what: "a cell of one dot and its payload", at });
+        }
+        let dot = decoder.dot()?;
+        let value = payload(decoder, dot)?;
+        Ok(Self::One { time: dot.time, origin: dot.origin, value })
+    }
+
+    /// Reads the two arrays of the general form.
+    pub(crate) fn decode_general(
+        decoder: &mut Decoder<'_>,
+        items: usize,
+        payload: impl Fn(&mut Decoder<'_>, Dot) -> Result<T, DecodeError>,
+    ) -> Result<Self, DecodeError> {
+        let at = decoder.at();
+        let len = decoder.array()?;
+        let count = len / (1 + items);
+        if count * (1 + items) != len {
+            return Err(DecodeError::Expected { what: "live entries", at });
+        }
+        let siblings = decoder.limits().siblings;
+        if count > siblings {
+            return Err(DecodeError::Limit { limit: "siblings", allowed: siblings });
+        }
+        let mut many = Many { live: Vec::new(), seen: Marks::default() };
+        for _ in 0..count {
+            let at = decoder.at();
+            let dot = decoder.dot()?;
+            if many.seen.time(dot.origin) > Timestamp::ZERO {
+                return Err(DecodeError::Repeated { what: "a live entry of one replica", at });
+            }
+            let value = payload(decoder, dot)?;
+            many.live.push(Live { dot, value });
+            many.seen.raise(dot);
+        }
+        let at = decoder.at();
+        let marks = decoder.marks()?;
+        if marks.iter().any(|mark| many.seen.time(mark.origin) > Timestamp::ZERO) {
+            return Err(DecodeError::Repeated { what: "a mark", at });
+        }
+        many.seen.raise_all(&marks);
+        let mut cell = Self::default();
+        cell.put(many);
+        Ok(cell)
+    }
+}

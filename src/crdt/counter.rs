@@ -1,0 +1,336 @@
+//! A counter that every replica adds to.
+
+use std::fmt;
+
+use crate::causal::dot::{Dot, Marks};
+use crate::causal::origin::Origin;
+use crate::cell::Cell;
+use crate::clock::Timestamp;
+use crate::crdt::change::Path;
+use crate::crdt::merging::Merging;
+use crate::crdt::pruning::Pruning;
+use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::value::Value;
+use crate::crdt::write::{Sinking, Writer};
+use crate::crdt::{Before, Crdt, restore};
+use crate::wire::canonical::Canonical;
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::DecodeError;
+
+/// The values a payload is written as: the total, and how long before its stamp the run began.
+const ITEMS: usize = 2;
+
+/// What one replica has counted since it last counted from nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Total {
+    total: i64,
+    /// The stamp of the first count of the run. A replica whose count was removed begins a new run.
+    run: Timestamp,
+}
+
+/// What a removal saw of one replica's count: its total at that stamp. A count of the same run that the removal had not
+/// seen is worth what was added since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Removed {
+    origin: Origin,
+    stamp: Timestamp,
+    total: i64,
+}
+
+/// A 64-bit counter. Every increment counts exactly once, whatever is partitioned, repeated or reordered.
+///
+/// | | concurrent with add | concurrent with reset or removal |
+/// |---|---|---|
+/// | add | both count | counts: a removal takes away what it had seen, exactly |
+/// | reset | the addition counts | what both had seen is gone once |
+///
+/// A replica's own additions must stay within `i64`, and so must the value it sees: [`add`](Writer::add) is refused
+/// otherwise, before anything changes. Additions made concurrently can together exceed the range all the same; replicas
+/// still agree, [`value`](Self::value) then reads the nearest bound and [`exact`](Self::exact) the sum itself.
+///
+/// Metadata: one entry for each replica that added; for each removal, one record for each replica it saw counting, until
+/// that replica is known to have seen the removal.
+///
+/// Source: the resettable counter of Weidner, Almeida, *An Oblivious Observed-Reset Embeddable Replicated Counter* (2022),
+/// with the totals that a reset saw recorded beside the entries.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Counter, Replica, ReplicaId};
+/// let mut eu: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.transact(1_000, |visits| visits.add(3))?;
+/// assert_eq!(eu.state().value(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Counter {
+    cell: Cell<Total>,
+    /// At most one record for an origin.
+    removed: Option<Box<Vec<Removed>>>,
+}
+
+/// An addition would leave the range of 64 signed bits. To blame: the caller. Nothing was added; the rest of the
+/// transaction stands if the closure goes on and returns `Ok`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterOverflow {
+    /// The value of the counter.
+    pub value: i64,
+    /// What was to be added.
+    pub by: i64,
+}
+
+impl fmt::Display for CounterOverflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "adding {} to a counter of {} leaves the range of 64 bits", self.by, self.value)
+    }
+}
+
+impl std::error::Error for CounterOverflow {}
+
+impl Counter {
+    /// The sum of what all replicas counted; the nearest bound if concurrent additions took it beyond 64 bits.
+    pub fn value(&self) -> i64 {
+        let exact = self.exact();
+        i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// The sum of what all replicas counted, in full.
+    pub fn exact(&self) -> i128 {
+        self.cell.live().map(|(dot, total)| self.worth(dot.origin, total)).sum()
+    }
+
+    /// Whether any addition counts here that was not removed.
+    pub fn is_counting(&self) -> bool {
+        self.cell.is_live()
+    }
+
+    /// What an entry counts for: its total, less what a removal has seen of the same run.
+    fn worth(&self, origin: Origin, total: &Total) -> i128 {
+        let removed = self.removed_of(origin).filter(|removed| removed.stamp >= total.run);
+        i128::from(total.total) - removed.map_or(0, |removed| i128::from(removed.total))
+    }
+
+    fn removed(&self) -> &[Removed] {
+        self.removed.as_deref().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn removed_of(&self, origin: Origin) -> Option<&Removed> {
+        self.removed().iter().find(|removed| removed.origin == origin)
+    }
+
+    /// Takes the record of a removal, unless a later one of the same replica's count is known.
+    fn note_removed(&mut self, new: Removed) {
+        let records = self.removed.get_or_insert_default();
+        match records.iter_mut().find(|removed| removed.origin == new.origin) {
+            Some(removed) if removed.stamp < new.stamp => *removed = new,
+            Some(_) => {}
+            None => records.push(new),
+        }
+    }
+
+    /// Records what a removal at `own` has seen of the counts of others. Its own count needs no record: no entry of it from
+    /// before the removal can live where the removal is known, and what it counts later is a new run.
+    fn note_all_removed(&mut self, own: Origin) {
+        let others = self.cell.live().filter(|(dot, _)| dot.origin != own);
+        let records =
+            others.map(|(dot, total)| Removed { origin: dot.origin, stamp: dot.time, total: total.total });
+        for record in records.collect::<Vec<_>>() {
+            self.note_removed(record);
+        }
+    }
+
+    fn reading(&self) -> Option<Value> {
+        self.is_counting().then(|| Value::Int(self.value()))
+    }
+
+    fn has_residue(&self) -> bool {
+        self.removed.is_some() || self.cell.has_residue()
+    }
+}
+
+impl Writer<'_, Counter> {
+    /// Adds `by`, which may be negative.
+    ///
+    /// # Errors
+    /// [`CounterOverflow`] if the value, or what this replica has added in all, would leave the range of `i64`.
+    pub fn add(&mut self, by: i64) -> Result<(), CounterOverflow> {
+        let dot = self.txn.dot;
+        let own = self.value.cell.entry(dot.origin).map(|(_, total)| *total);
+        let own = own.unwrap_or(Total { total: 0, run: dot.time });
+        let value = self.value.value();
+        let in_range = i64::try_from(self.value.exact() + i128::from(by)).is_ok();
+        let total = own.total.checked_add(by).filter(|_| in_range).ok_or(CounterOverflow { value, by })?;
+        let before_reading = self.txn.recorder.reading(|| self.value.reading());
+        let cell = self.value.cell.write_own(dot, Total { total, ..own }, &self.txn.origins);
+        self.txn.residue |= self.value.has_residue();
+        let before = Counter { cell, removed: self.value.removed.clone() };
+        self.txn.event(&self.path, before);
+        let counter = &*self.value;
+        self.txn.record(&self.path, before_reading, || counter.reading());
+        Ok(())
+    }
+
+    /// Takes away all that this replica has seen counted. What others add concurrently still counts. Returns whether there
+    /// was anything.
+    pub fn reset(&mut self) -> bool {
+        if !self.value.is_counting() {
+            return false;
+        }
+        let before = self.value.clone();
+        let reading = self.txn.recorder.reading(|| before.reading());
+        self.value.note_all_removed(self.txn.dot.origin);
+        self.value.cell.remove(self.txn.dot);
+        self.txn.residue = true;
+        self.txn.event(&self.path, before);
+        self.txn.record(&self.path, reading, || None);
+        true
+    }
+}
+
+impl Crdt for Counter {
+    type Mut<'a> = Writer<'a, Self>;
+
+    fn bottom() -> Self {
+        Self::default()
+    }
+
+    fn fork(&self) -> Self {
+        self.clone()
+    }
+
+    fn handle(writer: Writer<'_, Self>) -> Self::Mut<'_> {
+        writer
+    }
+
+    fn is_live(&self) -> bool {
+        self.cell.is_live()
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.cell.is_bottom() && self.removed.is_none()
+    }
+
+    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        let before = merging.recorder.reading(|| self.reading());
+        let newest = merging.newest(&theirs.cell);
+        let records: Vec<_> = theirs.removed().to_vec();
+        merging.join_unrecorded(&mut self.cell, theirs.cell);
+        for record in records {
+            let origin = merging.remap[record.origin.index()];
+            self.note_removed(Removed { origin, ..record });
+        }
+        merging.residue |= self.removed.is_some();
+        merging.record(path, newest.or_else(|| self.cell.marks().newest()), before, || self.reading());
+    }
+
+    fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
+        let before = sinking.txn.recorder.reading(|| self.reading());
+        self.note_all_removed(sinking.txn.dot.origin);
+        self.cell.sink(sinking.floor);
+        sinking.txn.record(path, before, || self.reading());
+    }
+
+    fn raise_marks(&self, marks: &mut Marks) {
+        self.cell.raise_marks_of(marks);
+    }
+
+    fn since(&self, since: &Since) -> Option<Self> {
+        self.cell.is_beyond(&since.frontier).then(|| self.clone())
+    }
+
+    fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
+        let had_residue = self.has_residue();
+        self.cell.prune(pruning.cut, &mut pruning.dropped);
+        if let Some(mut records) = self.removed.take() {
+            let cell = &self.cell;
+            let marks = cell.marks();
+            // A record is needed while an entry of its run is live, and while such an entry may still arrive: until the
+            // author is known to have seen every removal that there ever was of its count here.
+            records.retain(|removed| {
+                let entry = cell.entry(removed.origin);
+                let is_used = entry.is_some_and(|(_, total)| removed.stamp >= total.run);
+                let has_seen_all = pruning.counting(removed.origin).is_some_and(|seen| {
+                    pruning.dropped.within(seen) && marks.within(seen) && pruning.floor.within(seen)
+                });
+                is_used || !has_seen_all
+            });
+            self.removed = (!records.is_empty()).then_some(records);
+        }
+        pruning.marks += usize::from(had_residue && !self.has_residue());
+        self.has_residue()
+    }
+
+    fn undo(&mut self, _: &[u32], before: Before) {
+        *self = restore(before);
+    }
+
+    fn encode(&self, encoder: &mut Encoder) {
+        let payload = |encoder: &mut Encoder, dot: Dot, total: &Total| {
+            encoder.int(total.total);
+            encoder.uint(dot.time.bits() - total.run.bits());
+        };
+        if self.removed().is_empty() {
+            self.cell.encode(encoder, ITEMS, payload);
+            return;
+        }
+        encoder.array(3);
+        self.cell.encode_general(encoder, ITEMS, payload);
+        encoder.array(self.removed().len() * 2);
+        for removed in self.removed() {
+            encoder.dot(Dot { origin: removed.origin, time: removed.stamp });
+            encoder.int(removed.total);
+        }
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let payload = |decoder: &mut Decoder<'_>, dot: Dot| {
+            let total = decoder.int()?;
+            let at = decoder.at();
+            let run = dot.time.bits().checked_sub(decoder.uint()?);
+            let run = run.filter(|run| *run > 0).ok_or(DecodeError::Stamp { at })?;
+            Ok(Total { total, run: Timestamp::from_bits(run) })
+        };
+        if !decoder.is_array_of_arrays(3) {
+            let cell = Cell::decode(decoder, ITEMS, payload)?;
+            return Ok(Self { cell, removed: None });
+        }
+        decoder.array()?;
+        let mut counter = Self { cell: Cell::decode_general(decoder, ITEMS, payload)?, removed: None };
+        let at = decoder.at();
+        let len = decoder.array()?;
+        if len == 0 || len % 2 != 0 {
+            return Err(DecodeError::Expected { what: "the records of removed counts", at });
+        }
+        for _ in 0..len / 2 {
+            let at = decoder.at();
+            let dot = decoder.dot()?;
+            if counter.removed_of(dot.origin).is_some() {
+                return Err(DecodeError::Repeated { what: "the record of a removed count", at });
+            }
+            counter.note_removed(Removed { origin: dot.origin, stamp: dot.time, total: decoder.int()? });
+        }
+        Ok(counter)
+    }
+
+    fn canonical(&self, canonical: &mut Canonical<'_>) {
+        let origins = canonical.origins();
+        let mut live: Vec<_> = self.cell.live().collect();
+        live.sort_by(|(a, _), (b, _)| origins.cmp(a.origin, b.origin));
+        canonical.uint(live.len() as u64);
+        for (dot, total) in live {
+            canonical.dot(dot);
+            canonical.int(self.worth(dot.origin, total));
+        }
+    }
+
+    fn split(&mut self, splitter: &mut Splitter) -> Self {
+        splitter.whole(self, |counter, encoder| counter.encode(encoder))
+    }
+
+    fn append(&mut self, next: Self) {
+        if !next.is_bottom() {
+            *self = next;
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What stands at one name of a document.
+
+use crate::causal::dot::Marks;
+use crate::crdt::change::Path;
+use crate::crdt::counter::Counter;
+use crate::crdt::document::{DocumentError, Kind};
+use crate::crdt::flag::Flag;
+use crate::crdt::map::MergeMap;
+use crate::crdt::merging::Merging;
+use crate::crdt::pruning::Pruning;
+use crate::crdt::register::{LwwRegister, MvRegister};
+use crate::crdt::set::OrSet;
+use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::value::Value;
+use crate::crdt::write::{Sinking, Writer};
+use crate::crdt::{Before, Crdt};
+use crate::wire::canonical::Canonical;
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::DecodeError;
+
+/// What stands at a name: at most one node of each kind, ordered by kind. Nearly always one.
+///
+/// Nodes of different kinds do not know of each other, so writing different kinds concurrently merges like writing
+/// different fields does.
+#[derive(Debug, Default)]
+pub(super) struct Field {
+    nodes: Vec<Node>,
+}
+
+macro_rules! nodes {
+    ($($kind:ident $read:ident $type:ty;)+) => {
+        /// State of one kind.
+        #[derive(Debug)]
+        enum Node {
+            $($kind($type),)+
+        }
+
+        impl Node {
+            fn bottom(kind: Kind) -> Self {
+                match kind {
+                    $(Kind::$kind => Self::$kind(<$type>::bottom()),)+
+                }
+            }
+
+            fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            fn fork(&self) -> Self {
+                match self {
+                    $(Self::$kind(state) => Self::$kind(state.fork()),)+
+                }
+            }
+
+            fn is_live(&self) -> bool {
+                match self {
+                    $(Self::$kind(state) => state.is_live(),)+
+                }
+            }
+
+            fn is_bottom(&self) -> bool {
+                match self {
+                    $(Self::$kind(state) => state.is_bottom(),)+
+                }
+            }
+
+            fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+                match (self, theirs) {
+                    $((Self::$kind(ours), Self::$kind(theirs)) => ours.join(theirs, merging, path),)+
+                    (ours, theirs) => unreachable!("{} joined with {}", ours.kind(), theirs.kind()),
+                }
+            }
+
+            fn append(&mut self, next: Self) {
+                match (self, next) {
+                    $((Self::$kind(ours), Self::$kind(next)) => ours.append(next),)+
+                    (ours, next) => unreachable!("{} followed by {}", ours.kind(), next.kind()),
+                }
+            }
+
+            fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
+                match self {
+                    $(Self::$kind(state) => state.sink(sinking, path),)+
+                }
+            }
+
+            fn raise_marks(&self, marks: &mut Marks) {
+                match self {
+                    $(Self::$kind(state) => state.raise_marks(marks),)+
+                }
+            }
+
+            fn since(&self, since: &Since) -> Option<Self> {
+                match self {
+                    $(Self::$kind(state) => state.since(since).map(Self::$kind),)+
+                }
+            }
+
+            fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
+                match self {
+                    $(Self::$kind(state) => state.prune(pruning),)+
+                }
+            }
+
+            fn undo(&mut self, steps: &[u32], before: Before) {
+                match self {
+                    $(Self::$kind(state) => state.undo(steps, before),)+
+                }
+            }
+
+            fn encode(&self, encoder: &mut Encoder) {
+                match self {
+                    $(Self::$kind(state) => state.encode(encoder),)+
+                }
+            }
+
+            fn decode(kind: Kind, decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+                Ok(match kind {
+                    $(Kind::$kind => Self::$kind(<$type>::decode(decoder)?),)+
+                })
+            }
+
+            fn canonical(&self, canonical: &mut Canonical<'_>) {
+                match self {
+                    $(Self::$kind(state) => state.canonical(canonical),)+
+                }
+            }
+
+            fn split(&mut self, splitter: &mut Splitter) -> Self {
+                match self {
+                    $(Self::$kind(state) => Self::$kind(state.split(splitter)),)+
+                }
+            }
+        }
+
+        impl Field {
+            $(pub(super) fn $read(&self) -> Option<&$type> {
+                self.nodes.iter().find_map(|node| match node {
+                    Node::$kind(state) if state.is_live() => Some(state),
+                    _ => None,
+                })
+            })+
+        }
+
+        impl Writer<'_, Field> {
+            $(pub(super) fn $read(&mut self) -> Result<Writer<'_, $type>, DocumentError> {
+                let Self { value: field, txn, path } = self;
+                match field.open(Kind::$kind)? {
+                    Node::$kind(state) => {
+                        Ok(Writer { value: state, txn, path: Path::unnamed(path, Kind::$kind.number()) })
+                    }
+                    other => unreachable!("a {} was opened", other.kind()),
+                }
+            })+
+        }
+    };
+}
+
+nodes! {
+    Register register LwwRegister<Value>;
+    Values values MvRegister<Value>;
+    Set set OrSet<Value>;
+    Counter counter Counter;
+    Flag flag Flag;
+    Map map MergeMap<String, Field>;
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [Self::Register, Self::Values, Self::Set, Self::Counter, Self::Flag, Self::Map];
+
+    /// The number of the kind on the wire.
+    fn number(self) -> u32 {
+        self as u32
+    }
+
+    fn of_number(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| u64::from(kind.number()) == number)
+    }
+}
+
+impl Field {
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        self.nodes.iter().filter(|node| node.is_live()).map(Node::kind).collect()
+    }
+
+    /// The node of a kind, to be written; an error if what is live is of other kinds only.
+    fn open(&mut self, kind: Kind) -> Result<&mut Node, DocumentError> {
+        let mut live = self.nodes.iter().filter(|node| node.is_live()).map(Node::kind);
+        if let Some(found) = live.next().filter(|first| *first != kind)
+            && !live.any(|other| other == kind)
+        {
+            return Err(DocumentError::WrongKind { asked: kind, found });
+        }
+        Ok(self.node(kind))
+    }
+
+    /// The node of a kind; added if there is none.
+    fn node(&mut self, kind: Kind) -> &mut Node {
+        let place = match self.nodes.binary_search_by_key(&kind, Node::kind) {
+            Ok(place) => place,
+            Err(place) => {
+                self.nodes.insert(place, Node::bottom(kind));
+                place
+            }
+        };
+        &mut self.nodes[place]
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(match self.nodes.iter().find(|node| node.is_live())? {
+            Node::Register(register) => register.latest()?.clone(),
+            Node::Values(values) => Value::List(values.distinct().into_iter().cloned().collect()),
+            Node::Set(set) => {
+                let mut elements: Vec<_> = set.iter().cloned().collect();
+                elements.sort_unstable();
+                Value::List(elements)
+            }
+            Node::Counter(counter) => Value::Int(counter.value()),
+            Node::Flag(flag) => Value::Bool(flag.is_enabled()),
+            Node::Map(map) => map_to_value(map),
+        })
+    }
+}
+
+pub(super) fn map_to_value(map: &MergeMap<String, Field>) -> Value {
+    let entries = map.iter().filter_map(|(name, field)| Some((name.clone(), field.to_value()?)));
+    Value::Map(entries.collect())
+}
+
+/// Writes in the map that a path of names leads to, from `map`.
+pub(super) fn within<P: AsRef<str>, R>(
+    map: &mut Writer<'_, MergeMap<String, Field>>,
+    path: &[P],
+    write: impl FnOnce(&mut Writer<'_, MergeMap<String, Field>>) -> Result<R, DocumentError>,
+) -> Result<R, DocumentError> {
+    match path.split_first() {
+        None => write(map),
+        Some((name, rest)) => map.update(name.as_ref(), |field| within(&mut field.map()?, rest, write)),
+    }
+}
+
+impl Crdt for Field {
+    type Mut<'a> = Writer<'a, Self>;
+
+    fn bottom() -> Self {
+        Self::default()
+    }
+
+    fn fork(&self) -> Self {
+        Self { nodes: self.nodes.iter().map(Node::fork).collect() }
+    }
+
+    fn handle(writer: Writer<'_, Self>) -> Self::Mut<'_> {
+        writer
+    }
+
+    fn is_live(&self) -> bool {
+        self.nodes.iter().any(Node::is_live)
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.nodes.iter().all(Node::is_bottom)
+    }
+
+    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        let absent = self.nodes.iter().map(Node::kind);
+        let absent = absent.filter(|kind| theirs.nodes.iter().all(|node| node.kind() != *kind));
+        let absent: Vec<Kind> = absent.filter(|_| merging.absence_speaks()).collect();
+        for node in theirs.nodes {
+            let kind = node.kind();
+            self.node(kind).join(node, merging, &Path::unnamed(path, kind.number()));
+        }
+        for kind in absent {
+            self.node(kind).join(Node::bottom(kind), merging, &Path::unnamed(path, kind.number()));
+        }
+    }
+
+    fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
+        for node in &mut self.nodes {
+            let path = Path::unnamed(path, node.kind().number());
+            node.sink(sinking, &path);
+        }
+    }
+
+    fn raise_marks(&self, marks: &mut Marks) {
+        self.nodes.iter().for_each(|node| node.raise_marks(marks));
+    }
+
+    fn since(&self, since: &Since) -> Option<Self> {
+        let nodes: Vec<_> = self.nodes.iter().filter_map(|node| node.since(since)).collect();
+        (!nodes.is_empty()).then_some(Self { nodes })
+    }
+
+    fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
+        let mut has_residue = false;
+        self.nodes.retain_mut(|node| {
+            has_residue |= node.prune(pruning);
+            !node.is_bottom()
+        });
+        has_residue
+    }
+
+    fn undo(&mut self, steps: &[u32], before: Before) {
+        let (kind, rest) = steps.split_first().expect("what is undone in a field has a kind");
+        let kind = Kind::of_number(u64::from(*kind)).expect("the kind was written by this field");
+        self.node(kind).undo(rest, before);
+    }
+
+    fn encode(&self, encoder: &mut Encoder) {
+        let nodes = self.nodes.iter().filter(|node| !node.is_bottom());
+        encoder.array(2 * nodes.clone().count());
+        for node in nodes {
+            encoder.uint(u64::from(node.kind().number()));
+            node.encode(encoder);
+        }
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let at = decoder.at();
+        let len = decoder.array()?;
+        if len % 2 != 0 {
+            return Err(DecodeError::Expected { what: "kinds and their state", at });
+        }
+        let mut nodes: Vec<Node> = Vec::new();
+        for _ in 0..len / 2 {
+            let at = decoder.at();
+            let number = decoder.uint()?;
+            let kind = Kind::of_number(number).ok_or(DecodeError::UnknownField { field: number, at })?;
+            if nodes.last().is_some_and(|last| last.kind() >= kind) {
+                return Err(DecodeError::Repeated { what: "a kind, or one out of order,", at });
+            }
+            nodes.push(Node::decode(kind, decoder)?);
+        }
+        Ok(Self { nodes })
+    }
+
+    fn canonical(&self, canonical: &mut Canonical<'_>) {
+        let live = self.nodes.iter().filter(|node| node.is_live());
+        canonical.uint(live.clone().count() as u64);
+        for node in live {
+            canonical.uint(u64::from(node.kind().number()));
+            node.canonical(canonical);
+        }
+    }
+
+    fn split(&mut self, splitter: &mut Splitter) -> Self {
+        let mut taken = Self::default();
+        for node in &mut self.nodes {
+            if !splitter.is_full() && !node.is_bottom() {
+                taken.nodes.push(node.split(splitter));
+            }
+        }
+        taken
+    }
+
+    fn append(&mut self, next: Self) {
+        for node in next.nodes {
+            self.node(node.kind()).append(node);
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! State whose shape is not known at compile time: fields by name, nested maps, any of the types.
+
+mod field;
+
+use std::fmt;
+
+use crate::causal::dot::Marks;
+use crate::crdt::change::Path;
+use crate::crdt::counter::{Counter, CounterOverflow};
+use crate::crdt::document::field::Field;
+use crate::crdt::map::MergeMap;
+use crate::crdt::merging::Merging;
+use crate::crdt::pruning::Pruning;
+use crate::crdt::register::{LwwRegister, MvRegister};
+use crate::crdt::set::OrSet;
+use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::value::Value;
+use crate::crdt::write::{Sinking, Writer};
+use crate::crdt::{Before, Crdt};
+use crate::wire::canonical::Canonical;
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::DecodeError;
+
+/// What a name in a [`Document`] can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A last-writer-wins register of a [`Value`].
+    Register,
+    /// A register that keeps all concurrent values.
+    Values,
+    /// A set in which adding wins.
+    Set,
+    /// A counter.
+    Counter,
+    /// A flag in which enabling wins.
+    Flag,
+    /// Names again, each with something of its own.
+    Map,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Register => "register",
+            Self::Values => "multi-value register",
+            Self::Set => "set",
+            Self::Counter => "counter",
+            Self::Flag => "flag",
+            Self::Map => "map",
+        })
+    }
+}
+
+/// Why a document was not written. To blame: the caller. Nothing was written by the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// A path names nothing: it must have at least one name.
+    EmptyPath,
+    /// The names of the path and the levels of the value are together more than [`Document::MAX_DEPTH`].
+    TooDeep {
+        /// How many levels there are.
+        depth: usize,
+    },
+    /// Something of another kind is live at the name. Delete it first, or write it as what it is.
+    WrongKind {
+        /// The kind that was asked for.
+        asked: Kind,
+        /// What is there.
+        found: Kind,
+    },
+    /// A counter would leave the range of 64 bits.
+    CounterOverflow(CounterOverflow),
+}
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyPath => f.write_str("the path is empty: name at least one field"),
+            Self::TooDeep { depth } => {
+                write!(f, "{depth} levels are more than the {} a document may have", Document::MAX_DEPTH)
+            }
+            Self::WrongKind { asked, found } => {
+                write!(f, "there is a {found}, not a {asked}: delete it first, or write it as a {found}")
+            }
+            Self::CounterOverflow(overflow) => fmt::Display::fmt(overflow, f),
+        }
+    }
+}
+
+impl std::error::Error for DocumentError {}
+
+impl From<CounterOverflow> for DocumentError {
+    fn from(overflow: CounterOverflow) -> Self {
+        Self::CounterOverflow(overflow)
+    }
+}
+
+/// State whose shape is not known at compile time. A path of names leads to a register, a multi-value register, a set, a
+/// counter, a flag or a map of further names; what is written first says which.
+///
+/// It merges path by path, each kind as its type does: see [`LwwRegister`], [`MvRegister`], [`OrSet`], [`Counter`],
+/// [`Flag`](crate::Flag) and [`MergeMap`]. If replicas that have not seen each other write different kinds at one name, both
+/// are kept, each readable as what it is, until one is deleted; such a merge never fails.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Document, Replica, ReplicaId, Value};
+/// let mut eu: Replica<Document> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.transact(1_000, |doc| {
+///     doc.set(&["users", "u1", "name"], "Ada")?;
+///     doc.add(&["users", "u1", "tags"], "admin")?;
+///     doc.increment(&["users", "u1", "visits"], 1)
+/// })?;
+/// let name = eu.state().get(&["users", "u1", "name"]);
+/// assert_eq!(name, Some(&Value::from("Ada")));
+/// assert_eq!(
+///     eu.state().to_value().to_string(),
+///     r#"{"users":{"u1":{"name":"Ada","tags":["admin"],"visits":1}}}"#
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
+pub struct Document {
+    fields: MergeMap<String, Field>,
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.to_value(), f)
+    }
+}
+
+impl Document {
+    /// The most levels of a path and of the value written there, together. It is below the default depth that decoders
+    /// accept, so what one replica writes all can receive.
+    pub const MAX_DEPTH: usize = 48;
+
+    fn field<P: AsRef<str>>(&self, path: &[P]) -> Option<&Field> {
+        let (name, parents) = path.split_last()?;
+        let mut map = &self.fields;
+        for parent in parents {
+            map = map.get(parent.as_ref())?.map()?;
+        }
+        map.get(name.as_ref())
+    }
+
+    /// The value of the register at a path, written last.
+    pub fn get<P: AsRef<str>>(&self, path: &[P]) -> Option<&Value> {
+        self.register(path)?.latest()
+    }
+
+    /// The register at a path.
+    pub fn register<P: AsRef<str>>(&self, path: &[P]) -> Option<&LwwRegister<Value>> {
+        self.field(path)?.register()
+    }
+
+    /// The multi-value register at a path.
+    pub fn values<P: AsRef<str>>(&self, path: &[P]) -> Option<&MvRegister<Value>> {
+        self.field(path)?.values()
+    }
+
+    /// The set at a path.
+    pub fn set_at<P: AsRef<str>>(&self, path: &[P]) -> Option<&OrSet<Value>> {
+        self.field(path)?.set()
+    }
+
+    /// The counter at a path.
+    pub fn counter<P: AsRef<str>>(&self, path: &[P]) -> Option<&Counter> {
+        self.field(path)?.counter()
+    }
+
+    /// Whether a flag is on at a path.
+    pub fn is_enabled<P: AsRef<str>>(&self, path: &[P]) -> bool {
+        self.field(path).and_then(Field::flag).is_some_and(|flag| flag.is_enabled())
+    }
+
+    /// The names below a path, ordered; those of the document itself for an empty path.
+    pub fn names<P: AsRef<str>>(&self, path: &[P]) -> Vec<&str> {
+        let map = if path.is_empty() { Some(&self.fields) } else { self.field(path).and_then(Field::map) };
+        let mut names: Vec<_> = map.into_iter().flat_map(MergeMap::keys).map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// What is live at a path. More than one kind, if replicas wrote different kinds without having seen each other.
+    pub fn kinds<P: AsRef<str>>(&self, path: &[P]) -> Vec<Kind> {
+        self.field(path).map(Field::kinds).unwrap_or_default()
+    }
+
+    /// All of the document as one value: a register as its latest value, a multi-value register and a set as ordered lists,
+    /// a counter as its sum, a flag as `true`, a map as a map. Where several kinds are live at one name the first of them,
+    /// in the order of [`Kind`], is shown.
+    pub fn to_value(&self) -> Value {
+        field::map_to_value(&self.fields)
+    }
+}
+
+impl Writer<'_, Document> {
+    /// Writes the last-writer-wins register at a path.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; nothing is written.
+    pub fn set<P: AsRef<str>>(&mut self, path: &[P], value: impl Into<Value>) -> Result<(), DocumentError> {
+        let value = value.into();
+        self.write(path, value.depth(), |field| {
+            field.register()?.set(value);
+            Ok(())
+        })
+    }
+
+    /// Writes the multi-value register at a path.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; nothing is written.
+    pub fn assign<P: AsRef<str>>(
+        &mut self,
+        path: &[P],
+        value: impl Into<Value>,
+    ) -> Result<(), DocumentError> {
+        let value = value.into();
+        self.write(path, value.depth(), |field| {
+            field.values()?.set(value);
+            Ok(())
+        })
+    }
+
+    /// Adds an element to the set at a path.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; nothing is written.
+    pub fn add<P: AsRef<str>>(&mut self, path: &[P], element: impl Into<Value>) -> Result<(), DocumentError> {
+        let element = element.into();
+        self.write(path, element.depth(), |field| {
+            field.set()?.add(&element);
+            Ok(())
+        })
+    }
+
+    /// Removes an element from the set at a path. Returns whether it was there.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; nothing is written.
+    pub fn remove<P: AsRef<str>>(
+        &mut self,
+        path: &[P],
+        element: impl Into<Value>,
+    ) -> Result<bool, DocumentError> {
+        let element = element.into();
+        self.write(path, element.depth(), |field| Ok(field.set()?.remove(&element)))
+    }
+
+    /// Adds to the counter at a path.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; nothing is written.
+    pub fn increment<P: AsRef<str>>(&mut self, path: &[P], by: i64) -> Result<(), DocumentError> {
+        self.write(path, 0, |field| Ok(field.counter()?.add(by)?))
+    }
+
+    /// Turns on the flag at a path.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; nothing is written.
+    pub fn enable<P: AsRef<str>>(&mut self, path: &[P]) -> Result<(), DocumentError> {
+        self.write(path, 0, |field| {
+            field.flag()?.enable();
+            Ok(())
+        })
+    }
+
+    /// Turns off the flag at a path. Returns whether it was on.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; nothing is written.
+    pub fn disable<P: AsRef<str>>(&mut self, path: &[P]) -> Result<bool, DocumentError> {
+        self.write(path, 0, |field| Ok(field.flag()?.disable()))
+    }
+
+    /// Removes all that this replica has seen at or below a path, of whatever kind: one event. What another replica writes
+    /// there concurrently survives. Returns whether anything was there.
+    ///
+    /// # Errors
+    /// [`DocumentError::EmptyPath`] or [`DocumentError::TooDeep`]; nothing is removed.
+    pub fn delete<P: AsRef<str>>(&mut self, path: &[P]) -> Result<bool, DocumentError> {
+        let depth = path.len();
+        let (name, parents) = path.split_last().ok_or(DocumentError::EmptyPath)?;
+        if depth > Document::MAX_DEPTH {
+            return Err(DocumentError::TooDeep { depth });
+        }
+        if self.value.field(path).is_none() {
+            return Ok(false);
+        }
+        field::within(&mut self.fields(), parents, |map| Ok(map.remove(name.as_ref())))
+    }
+
+    fn fields(&mut self) -> Writer<'_, MergeMap<String, Field>> {
+        Writer { value: &mut self.value.fields, txn: self.txn, path: self.path }
+    }
+
+    fn write<P: AsRef<str>, R>(
+        &mut self,
+        path: &[P],
+        value_depth: usize,
+        write: impl FnOnce(&mut Writer<'_, Field>) -> Result<R, DocumentError>,
+    ) -> Result<R, DocumentError> {
+        let (name, parents) = path.split_last().ok_or(DocumentError::EmptyPath)?;
+        let depth = path.len() + value_depth;
+        if depth > Document::MAX_DEPTH {
+            return Err(DocumentError::TooDeep { depth });
+        }
+        field::within(&mut self.fields(), parents, |map| map.update(name.as_ref(), write))
+    }
+}
+
+impl Crdt for Document {
+    type Mut<'a> = Writer<'a, Self>;
+
+    fn bottom() -> Self {
+        Self::default()
+    }
+
+    fn fork(&self) -> Self {
+        Self { fields: self.fields.fork() }
+    }
+
+    fn handle(writer: Writer<'_, Self>) -> Self::Mut<'_> {
+        writer
+    }
+
+    fn is_live(&self) -> bool {
+        self.fields.is_live()
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.fields.is_bottom()
+    }
+
+    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        self.fields.join(theirs.fields, merging, path);
+    }
+
+    fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
+        self.fields.sink(sinking, path);
+    }
+
+    fn raise_marks(&self, marks: &mut Marks) {
+        self.fields.raise_marks(marks);
+    }
+
+    fn since(&self, since: &Since) -> Option<Self> {
+        let fields = self.fields.since(since)?;
+        Some(Self { fields })
+    }
+
+    fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
+        self.fields.prune(pruning)
+    }
+
+    fn undo(&mut self, steps: &[u32], before: Before) {
+        self.fields.undo(steps, before);
+    }
+
+    fn encode(&self, encoder: &mut Encoder) {
+        self.fields.encode(encoder);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let fields = MergeMap::decode(decoder)?;
+        Ok(Self { fields })
+    }
+
+    fn canonical(&self, canonical: &mut Canonical<'_>) {
+        self.fields.canonical(canonical);
+    }
+
+    fn split(&mut self, splitter: &mut Splitter) -> Self {
+        Self { fields: self.fields.split(splitter) }
+    }
+
+    fn append(&mut self, next: Self) {
+        self.fields.append(next.fields);
+    }
+}

@@ -1,0 +1,162 @@
+//! A flag that is on or off.
+
+use crate::causal::dot::Marks;
+use crate::cell::Cell;
+use crate::crdt::change::Path;
+use crate::crdt::merging::Merging;
+use crate::crdt::pruning::Pruning;
+use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::value::Value;
+use crate::crdt::write::{Sinking, Writer};
+use crate::crdt::{Before, Crdt, restore};
+use crate::wire::canonical::Canonical;
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::DecodeError;
+
+/// The values a payload is written as: none.
+const ITEMS: usize = 0;
+
+/// A flag in which enabling wins over a concurrent disabling.
+///
+/// | | concurrent with enable | concurrent with disable |
+/// |---|---|---|
+/// | enable | enabled | enabled |
+/// | disable | enabled | disabled |
+///
+/// Disabling a flag that is not enabled is no event.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Flag, Replica, ReplicaId};
+/// let mut eu: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.write(1_000, |active| active.enable())?;
+/// assert!(eu.state().is_enabled());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Flag {
+    cell: Cell<()>,
+}
+
+fn read(cell: &Cell<()>) -> Option<Value> {
+    cell.is_live().then_some(Value::Bool(true))
+}
+
+impl Flag {
+    /// Whether the flag is on.
+    pub fn is_enabled(&self) -> bool {
+        self.cell.is_live()
+    }
+}
+
+impl Writer<'_, Flag> {
+    /// Turns the flag on, even against a concurrent [`disable`](Self::disable).
+    pub fn enable(&mut self) {
+        let before_reading = self.txn.recorder.reading(|| read(&self.value.cell));
+        let before = self.value.cell.write(self.txn.dot, ());
+        self.txn.residue |= self.value.cell.has_residue();
+        self.txn.event(&self.path, before);
+        self.txn.record(&self.path, before_reading, || Some(Value::Bool(true)));
+    }
+
+    /// Turns the flag off, as far as this replica has seen it turned on. Returns whether it was on.
+    pub fn disable(&mut self) -> bool {
+        let Some(before) = self.value.cell.remove(self.txn.dot) else {
+            return false;
+        };
+        self.txn.residue = true;
+        self.txn.event(&self.path, before);
+        self.txn.record(&self.path, Some(Value::Bool(true)), || None);
+        true
+    }
+}
+
+impl Crdt for Flag {
+    type Mut<'a> = Writer<'a, Self>;
+
+    fn bottom() -> Self {
+        Self::default()
+    }
+
+    fn fork(&self) -> Self {
+        self.clone()
+    }
+
+    fn handle(writer: Writer<'_, Self>) -> Self::Mut<'_> {
+        writer
+    }
+
+    fn is_live(&self) -> bool {
+        self.cell.is_live()
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.cell.is_bottom()
+    }
+
+    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        merging.join_cell(&mut self.cell, theirs.cell, path, read);
+    }
+
+    fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
+        let before = sinking.txn.recorder.reading(|| read(&self.cell));
+        self.cell.sink(sinking.floor);
+        sinking.txn.record(path, before, || read(&self.cell));
+    }
+
+    fn raise_marks(&self, marks: &mut Marks) {
+        self.cell.raise_marks_of(marks);
+    }
+
+    fn since(&self, since: &Since) -> Option<Self> {
+        self.cell.is_beyond(&since.frontier).then(|| self.clone())
+    }
+
+    fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
+        let had_residue = self.cell.has_residue();
+        let has_residue = self.cell.prune(pruning.cut, &mut pruning.dropped);
+        pruning.marks += usize::from(had_residue && !has_residue);
+        has_residue
+    }
+
+    fn undo(&mut self, _: &[u32], before: Before) {
+        self.cell = restore(before);
+    }
+
+    fn encode(&self, encoder: &mut Encoder) {
+        self.cell.encode(encoder, ITEMS, |_, _, ()| {});
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let cell = Cell::decode(decoder, ITEMS, |_, _| Ok(()))?;
+        Ok(Self { cell })
+    }
+
+    fn canonical(&self, canonical: &mut Canonical<'_>) {
+        canonical.uint(self.cell.live().count() as u64);
+        for (dot, ()) in self.cell.live() {
+            canonical.dot(dot);
+        }
+    }
+
+    fn split(&mut self, splitter: &mut Splitter) -> Self {
+        splitter.whole(self, |flag, encoder| flag.encode(encoder))
+    }
+
+    fn append(&mut self, next: Self) {
+        if !next.is_bottom() {
+            *self = next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_costs_sixteen_bytes() {
+        assert_eq!(size_of::<Flag>(), 16);
+    }
+}

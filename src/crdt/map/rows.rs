@@ -1,0 +1,431 @@
+//! The rows of a map: a list while they are few, a table once they are many.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::FixedState;
+
+use crate::causal::dot::{Dot, Marks};
+use crate::causal::frontier::Frontier;
+use crate::crdt::map::index::Index;
+use crate::crdt::map::pages::Pages;
+use crate::crdt::map::recency::Recency;
+use crate::crdt::map::row::Row;
+use crate::crdt::{Crdt, Key};
+
+/// More rows than this become a table.
+const FEW: usize = 16;
+/// A table of no more rows than this becomes a list.
+const FEW_AGAIN: usize = 8;
+
+/// The rows of a map.
+///
+/// In the state of a replica a list holds at most [`FEW`] rows, so that looking through all of them is constant work. In a
+/// delta rows are never looked up, and the list holds any number.
+#[derive(Debug)]
+pub(super) enum Rows<K, V> {
+    Few(Vec<Row<K, V>>),
+    Many(Box<Table<K, V>>),
+}
+
+/// Rows with an index by key and a log of which were touched last.
+///
+/// All of it is shared with forks until one side writes.
+#[derive(Debug)]
+pub(super) struct Table<K, V> {
+    rows: Pages<Option<Row<K, V>>>,
+    index: Index,
+    seed: u64,
+    hasher: FixedState,
+    free: im::Vector<u32>,
+    books: Books,
+}
+
+/// What is kept about the rows beside them.
+#[derive(Debug, Default)]
+struct Books {
+    recency: Recency,
+    live: usize,
+    /// The rows that have something to forget, or to be removed altogether.
+    residue: im::Vector<u32>,
+    /// Memory for gathering a row's marks.
+    scratch: Marks,
+}
+
+impl Books {
+    /// Takes note that a row was written or merged; `fresh` are the events that did it.
+    fn settle<K: Key, V: Crdt>(
+        &mut self,
+        number: u32,
+        row: &mut Row<K, V>,
+        fresh: &[Dot],
+        has_residue: bool,
+    ) {
+        let is_live = row.value.is_live();
+        if is_live != row.is_live {
+            row.is_live = is_live;
+            self.live = if is_live { self.live + 1 } else { self.live - 1 };
+        }
+        if has_residue && !row.has_residue {
+            row.has_residue = true;
+            self.residue.push_back(number);
+        }
+        if fresh.is_empty() {
+            return;
+        }
+        if self.recency.is_open(row.place) {
+            self.recency.raise(fresh);
+        } else {
+            self.log(number, row);
+        }
+    }
+
+    fn log<K: Key, V: Crdt>(&mut self, number: u32, row: &mut Row<K, V>) {
+        self.scratch.clear();
+        row.raise_marks(&mut self.scratch);
+        row.place = self.recency.push(number, &self.scratch);
+    }
+}
+
+impl<K: Key, V: Crdt> Table<K, V> {
+    fn new(seed: u64) -> Self {
+        Self {
+            rows: Pages::default(),
+            index: Index::default(),
+            seed,
+            hasher: FixedState::with_seed(seed),
+            free: im::Vector::new(),
+            books: Books::default(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len() - self.free.len()
+    }
+
+    fn row(&self, number: u32) -> Option<&Row<K, V>> {
+        self.rows.get(number as usize)?.as_ref()
+    }
+
+    fn find<Q>(&self, key: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let is_it = |number| self.row(number).is_some_and(|row| row.key.borrow() == key);
+        self.index.find(self.hasher.hash_one(key), is_it)
+    }
+
+    /// Adds a row whose key is not in the table; where it stands in the log is the caller's to say.
+    fn add(&mut self, row: Row<K, V>) -> u32 {
+        let hash = self.hasher.hash_one(&row.key);
+        let number = match self.free.pop_back() {
+            Some(number) => {
+                if let Some(slot) = self.rows.get_mut(number as usize) {
+                    *slot = Some(row);
+                }
+                number
+            }
+            None => {
+                let number = u32::try_from(self.rows.len()).expect("fewer than 2^32 rows fit into memory");
+                self.rows.push(Some(row));
+                number
+            }
+        };
+        let (rows, hasher) = (&self.rows, &self.hasher);
+        let hash_of = |number: u32| {
+            let row = rows.get(number as usize).and_then(Option::as_ref);
+            row.map_or(0, |row| hasher.hash_one(&row.key))
+        };
+        self.index.insert(hash, number, hash_of);
+        number
+    }
+
+    fn remove(&mut self, number: u32) -> Option<Row<K, V>> {
+        let row = self.rows.get_mut(number as usize)?.take()?;
+        self.index.remove(self.hasher.hash_one(&row.key), number);
+        self.free.push_back(number);
+        if row.is_live {
+            self.books.live -= 1;
+        }
+        Some(row)
+    }
+
+    /// Drops the log's invalid entries once they are more than the valid ones.
+    fn compact_log(&mut self) {
+        if self.books.recency.len() <= 2 * self.len() + 4 * FEW {
+            return;
+        }
+        let mut places = Vec::with_capacity(self.len());
+        let is_valid = |place, number| self.row(number).is_some_and(|row| row.place == place);
+        let compacted = self.books.recency.compact(is_valid, |number, place| places.push((number, place)));
+        self.books.recency = compacted;
+        for (number, place) in places {
+            if let Some(Some(row)) = self.rows.get_mut(number as usize) {
+                row.place = place;
+            }
+        }
+    }
+
+    /// The rows, those touched last at the end.
+    fn into_list(mut self) -> Vec<Row<K, V>> {
+        let entries: Vec<_> = self.books.recency.entries_beyond(&Frontier::default()).collect();
+        let mut list = Vec::with_capacity(self.len());
+        for (place, number) in entries.into_iter().rev() {
+            if let Some(slot) = self.rows.get_mut(number as usize)
+                && slot.as_ref().is_some_and(|row| row.place == place)
+            {
+                list.extend(slot.take());
+            }
+        }
+        list
+    }
+
+    fn of(list: Vec<Row<K, V>>, seed: u64, reach: &Marks) -> Self {
+        let mut table = Self::new(seed);
+        table.books.recency.raise(reach.as_slice());
+        for mut row in list {
+            row.is_live = false;
+            let has_residue = std::mem::take(&mut row.has_residue);
+            let number = table.add(row);
+            if let Some(Some(row)) = table.rows.get_mut(number as usize) {
+                table.books.log(number, row);
+                table.books.settle(number, row, &[], has_residue);
+            }
+        }
+        table
+    }
+}
+
+impl<K, V> Default for Rows<K, V> {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl<K: Key, V: Crdt> Rows<K, V> {
+    /// The number of rows, live or not.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Few(list) => list.len(),
+            Self::Many(table) => table.len(),
+        }
+    }
+
+    /// The number of rows that are live.
+    pub(super) fn live(&self) -> usize {
+        match self {
+            Self::Few(list) => list.iter().filter(|row| row.value.is_live()).count(),
+            Self::Many(table) => table.books.live,
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Row<K, V>> {
+        let (list, table) = match self {
+            Self::Few(list) => (Some(list.iter()), None),
+            Self::Many(table) => (None, Some(table.rows.iter().flatten())),
+        };
+        list.into_iter().flatten().chain(table.into_iter().flatten())
+    }
+
+    pub(super) fn into_list(self) -> Vec<Row<K, V>> {
+        match self {
+            Self::Few(list) => list,
+            Self::Many(table) => table.into_list(),
+        }
+    }
+
+    pub(super) fn find<Q>(&self, key: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        match self {
+            Self::Few(list) => list.iter().position(|row| row.key.borrow() == key).map(|place| place as u32),
+            Self::Many(table) => table.find(key),
+        }
+    }
+
+    pub(super) fn row(&self, number: u32) -> Option<&Row<K, V>> {
+        match self {
+            Self::Few(list) => list.get(number as usize),
+            Self::Many(table) => table.row(number),
+        }
+    }
+
+    /// Writes a row with `write`, which returns the events that it added and whether they left residue, and takes note.
+    pub(super) fn write<'a, R>(
+        &mut self,
+        number: u32,
+        write: impl FnOnce(&mut Row<K, V>) -> (R, &'a [Dot], bool),
+    ) -> Option<R> {
+        match self {
+            Self::Few(list) => {
+                let row = list.get_mut(number as usize)?;
+                let (result, _, has_residue) = write(row);
+                row.has_residue |= has_residue;
+                Some(result)
+            }
+            Self::Many(table) => {
+                let row = table.rows.get_mut(number as usize)?.as_mut()?;
+                let (result, fresh, has_residue) = write(row);
+                table.books.settle(number, row, fresh, has_residue);
+                table.compact_log();
+                Some(result)
+            }
+        }
+    }
+
+    /// Does `visit` to each row and takes note of what it left; for what changes rows without adding events.
+    pub(super) fn sweep(&mut self, mut visit: impl FnMut(u32, &mut Row<K, V>)) {
+        for number in 0..self.len_with_gaps() as u32 {
+            self.write(number, |row| {
+                visit(number, row);
+                ((), &[], true)
+            });
+        }
+    }
+
+    /// The numbers of rows go up to this.
+    pub(super) fn len_with_gaps(&self) -> usize {
+        match self {
+            Self::Few(list) => list.len(),
+            Self::Many(table) => table.rows.len(),
+        }
+    }
+
+    /// Adds a row whose key is not among them. The caller writes it next, or takes it out again.
+    pub(super) fn add(&mut self, row: Row<K, V>, seed: u64) -> u32 {
+        if let Self::Few(list) = self {
+            if list.len() < FEW {
+                list.push(row);
+                return list.len() as u32 - 1;
+            }
+            let table = Table::of(std::mem::take(list), seed, &Marks::default());
+            *self = Self::Many(Box::new(table));
+        }
+        let Self::Many(table) = self else {
+            unreachable!("a full list has just become a table");
+        };
+        let number = table.add(row);
+        if let Some(Some(row)) = table.rows.get_mut(number as usize) {
+            table.books.log(number, row);
+        }
+        number
+    }
+
+    /// Takes a row out. Only the last one added may be taken out of a list: others keep their numbers.
+    pub(super) fn take_out(&mut self, number: u32) {
+        match self {
+            Self::Few(list) => list.truncate(number as usize),
+            Self::Many(table) => drop(table.remove(number)),
+        }
+    }
+
+    /// A row, to be restored as it was; whether it is live is looked up again.
+    pub(super) fn restore(&mut self, number: u32, restore: impl FnOnce(&mut Row<K, V>)) {
+        self.write(number, |row| {
+            restore(row);
+            ((), &[], false)
+        });
+    }
+
+    /// Another copy, at constant cost.
+    pub(super) fn fork(&self) -> Self {
+        match self {
+            Self::Few(list) => Self::Few(list.clone()),
+            Self::Many(table) => Self::Many(Box::new(Table {
+                rows: table.rows.clone(),
+                index: table.index.clone(),
+                seed: table.seed,
+                hasher: table.hasher.clone(),
+                free: table.free.clone(),
+                books: Books {
+                    recency: table.books.recency.clone(),
+                    live: table.books.live,
+                    residue: table.books.residue.clone(),
+                    scratch: Marks::default(),
+                },
+            })),
+        }
+    }
+
+    /// Raises `marks` to what the rows hold; for a table, to all it ever held.
+    pub(super) fn raise_marks(&self, marks: &mut Marks) {
+        match self {
+            Self::Few(list) => list.iter().for_each(|row| row.raise_marks(marks)),
+            Self::Many(table) => marks.raise_all(table.books.recency.reach()),
+        }
+    }
+
+    /// The rows that may hold something beyond `since`, those touched last at the end, and how many entries were looked at.
+    pub(super) fn beyond(&self, since: &Frontier) -> (Vec<&Row<K, V>>, usize) {
+        match self {
+            Self::Few(list) => (list.iter().collect(), list.len()),
+            Self::Many(table) => {
+                let mut visited = 0;
+                let entries = table.books.recency.entries_beyond(since).inspect(|_| visited += 1);
+                let rows =
+                    entries.filter_map(|(place, number)| table.row(number).filter(|row| row.place == place));
+                let mut rows: Vec<_> = rows.collect();
+                rows.reverse();
+                (rows, visited)
+            }
+        }
+    }
+
+    /// Prunes each row that has something to forget with `prune`, which returns whether there is more to forget later.
+    /// Removes the rows of which nothing is left. Returns whether there is more to forget, and the number of rows removed.
+    pub(super) fn prune(&mut self, mut prune: impl FnMut(&mut Row<K, V>) -> bool) -> (bool, usize) {
+        let before = self.len();
+        match self {
+            Self::Few(list) => {
+                list.retain_mut(|row| {
+                    row.has_residue = prune(row);
+                    !row.is_bottom()
+                });
+            }
+            Self::Many(table) => {
+                for number in std::mem::take(&mut table.books.residue) {
+                    let Some(Some(row)) = table.rows.get_mut(number as usize) else {
+                        continue;
+                    };
+                    row.has_residue = prune(row);
+                    if row.is_bottom() {
+                        table.remove(number);
+                    } else if row.has_residue {
+                        table.books.residue.push_back(number);
+                    }
+                }
+                self.shrink();
+            }
+        }
+        let has_residue = match self {
+            Self::Few(list) => list.iter().any(|row| row.has_residue),
+            Self::Many(table) => !table.books.residue.is_empty(),
+        };
+        (has_residue, before - self.len())
+    }
+
+    /// Gives back memory once most of the rows are gone.
+    fn shrink(&mut self) {
+        let Self::Many(table) = self else {
+            return;
+        };
+        let len = table.len();
+        if len > FEW_AGAIN && len * 4 > table.rows.len() {
+            return;
+        }
+        let seed = table.seed;
+        let reach = table.books.recency.reach().clone();
+        let Self::Many(table) = std::mem::take(self) else {
+            return;
+        };
+        let list = table.into_list();
+        *self = if list.len() <= FEW_AGAIN {
+            Self::Few(list)
+        } else {
+            Self::Many(Box::new(Table::of(list, seed, &reach)))
+        };
+    }
+}

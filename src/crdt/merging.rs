@@ -1,0 +1,100 @@
+//! A merge on its way through the state.
+
+use crate::causal::dot::{Dot, Marks};
+use crate::causal::frontier::Frontier;
+use crate::causal::origin::{Origin, Origins};
+use crate::cell::{Cell, Joined, Sight};
+use crate::crdt::change::{Path, Recorder};
+use crate::crdt::value::Value;
+
+/// What a merge knows and has done.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Merging<'a> {
+    pub(crate) origins: &'a Origins,
+    /// For each origin of the incoming message, the receiver's.
+    pub(crate) remap: &'a [Origin],
+    /// What the receiver had seen before.
+    pub(crate) ours: &'a Frontier,
+    /// What the sender had seen, if it sent all it holds.
+    pub(crate) theirs: Option<&'a Frontier>,
+    /// What the sender had seen of all that lies within the current row and those around it.
+    pub(crate) floor: Marks,
+    /// The events in the current row that the receiver had not seen.
+    pub(crate) fresh: Marks,
+    /// Whether the current row has marks that can be forgotten one day.
+    pub(crate) residue: bool,
+    /// How many cells came to hold concurrent values.
+    pub(crate) conflicts: usize,
+    pub(crate) recorder: Recorder,
+    /// What keys are hashed with.
+    pub(crate) seed: u64,
+}
+
+impl Merging<'_> {
+    pub(crate) fn sight(&self) -> Sight<'_> {
+        Sight {
+            origins: self.origins,
+            remap: self.remap,
+            ours: self.ours,
+            theirs: self.theirs,
+            floor: &self.floor,
+        }
+    }
+
+    pub(crate) fn remap(&self, dot: Dot) -> Dot {
+        self.sight().remap(dot)
+    }
+
+    /// Whether what is held and does not come in may be dead.
+    pub(crate) fn absence_speaks(&self) -> bool {
+        self.sight().absence_speaks()
+    }
+
+    /// Joins a cell; `read` is what its type reads from it.
+    pub(crate) fn join_cell<T>(
+        &mut self,
+        ours: &mut Cell<T>,
+        theirs: Cell<T>,
+        path: &Path<'_>,
+        read: impl Fn(&Cell<T>) -> Option<Value>,
+    ) {
+        let before = self.recorder.reading(|| read(ours));
+        let newest = self.newest(&theirs);
+        if self.join_unrecorded(ours, theirs).changed {
+            self.record(path, newest.or_else(|| ours.marks().newest()), before, || read(ours));
+        }
+    }
+
+    /// Joins a cell and leaves it to the caller to record what that changed.
+    pub(crate) fn join_unrecorded<T>(&mut self, ours: &mut Cell<T>, theirs: Cell<T>) -> Joined {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        let joined = ours.join(theirs, &self.sight(), &mut fresh);
+        self.fresh = fresh;
+        self.residue |= joined.residue;
+        self.conflicts += usize::from(joined.conflict);
+        joined
+    }
+
+    /// The newest event that comes in for a cell, if changes are asked for. A snapshot in which a cell is absent does not
+    /// say who removed it.
+    pub(crate) fn newest<T>(&self, theirs: &Cell<T>) -> Option<Dot> {
+        if !self.recorder.is_on() {
+            return None;
+        }
+        theirs.marks().newest().map(|dot| self.remap(dot)).or(self.floor.newest())
+    }
+
+    pub(crate) fn record(
+        &mut self,
+        path: &Path<'_>,
+        event: Option<Dot>,
+        before: Option<Value>,
+        after: impl FnOnce() -> Option<Value>,
+    ) {
+        if let Some(dot) = event {
+            let author = (*self.origins.id(dot.origin), dot.time);
+            self.recorder.record(path, before, after, author);
+        }
+    }
+}

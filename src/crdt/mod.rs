@@ -1,0 +1,139 @@
+//! The types an application writes: registers, flags, sets, counters, maps, structs of them, and documents.
+//!
+//! Each is a few lines of meaning over [cells](crate::cell): what is written, what a removal does to what is written
+//! concurrently, and how concurrent values are read.
+//!
+//! | type | a removal concurrent with a write |
+//! |---|---|
+//! | [`LwwRegister`](register::LwwRegister), [`MvRegister`](register::MvRegister) | the write survives |
+//! | [`Flag`](flag::Flag) | enable wins |
+//! | [`OrSet`](set::OrSet) | add wins |
+//! | [`Counter`](counter::Counter) | increments that the removal had not seen survive, exactly |
+//! | [`MergeMap`](map::MergeMap) | what was written concurrently survives, the rest is gone, at any depth |
+//! | a struct with `#[derive(Crdt)]` | field by field |
+//! | [`Document`](document::Document) | the same, path by path |
+
+pub(crate) mod change;
+pub(crate) mod counter;
+pub(crate) mod document;
+pub(crate) mod flag;
+pub(crate) mod map;
+pub(crate) mod merging;
+pub(crate) mod pruning;
+pub(crate) mod register;
+pub(crate) mod set;
+pub(crate) mod shipping;
+pub(crate) mod value;
+pub(crate) mod write;
+
+use std::any::Any;
+use std::hash::Hash;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::causal::dot::Marks;
+use crate::crdt::change::Path;
+use crate::crdt::merging::Merging;
+use crate::crdt::pruning::Pruning;
+use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::write::{Sinking, Writer};
+use crate::wire::canonical::Canonical;
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::DecodeError;
+
+/// A plain value that a register can hold: anything that serde can write and read back as it was.
+///
+/// It is shipped as MessagePack, structs as arrays: a field added to it is a change of schema.
+pub trait Datum: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Datum for T {}
+
+/// A plain value that can be a map's key or a set's element.
+///
+/// Its `Eq`, `Ord` and `Hash` must agree with each other and must not panic; equal keys must serialize to equal bytes.
+pub trait Key: Datum + Eq + Ord + Hash {}
+
+impl<T: Datum + Eq + Ord + Hash> Key for T {}
+
+/// State that merges: every replica may write it, and all end with the same.
+///
+/// Implemented by the types of this crate and by `#[derive(Crdt)]` for structs of them. It is not meant to be implemented
+/// by hand: all but the associated type is hidden, and may change in any release.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no CRDT, so it cannot be merged",
+    label = "this is not mergeable state",
+    note = "wrap a plain value in `LwwRegister<..>` (or `MvRegister<..>`), or derive `Crdt` for a struct of CRDTs"
+)]
+pub trait Crdt: Sized + Send + Sync + 'static {
+    /// The handle through which a transaction writes: it takes note of what was, so that an error or a panic undoes it.
+    type Mut<'a>;
+
+    /// The state that nothing has happened to.
+    #[doc(hidden)]
+    fn bottom() -> Self;
+
+    /// Another copy to read; pages are shared until one side writes.
+    #[doc(hidden)]
+    fn fork(&self) -> Self;
+
+    #[doc(hidden)]
+    fn handle(writer: Writer<'_, Self>) -> Self::Mut<'_>;
+
+    /// Whether anything is there to read.
+    #[doc(hidden)]
+    fn is_live(&self) -> bool;
+
+    /// Whether nothing is remembered, not even a removal.
+    #[doc(hidden)]
+    fn is_bottom(&self) -> bool;
+
+    #[doc(hidden)]
+    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>);
+
+    /// Drops what a removal in this replica has seen; the row that holds this state remembers it.
+    #[doc(hidden)]
+    fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>);
+
+    /// Raises `marks` to the marks within; to more than that at most for what is too large to look through.
+    #[doc(hidden)]
+    fn raise_marks(&self, marks: &mut Marks);
+
+    /// The cells with a mark beyond what the peer has seen, whole; the rest at bottom.
+    #[doc(hidden)]
+    fn since(&self, since: &Since) -> Option<Self>;
+
+    /// Forgets what is stable. Returns whether something is left to be forgotten later.
+    #[doc(hidden)]
+    fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool;
+
+    #[doc(hidden)]
+    fn undo(&mut self, steps: &[u32], before: Before);
+
+    #[doc(hidden)]
+    fn encode(&self, encoder: &mut Encoder);
+
+    #[doc(hidden)]
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError>;
+
+    #[doc(hidden)]
+    fn canonical(&self, canonical: &mut Canonical<'_>);
+
+    /// Takes off what fits into the next chunk of a transfer.
+    #[doc(hidden)]
+    fn split(&mut self, splitter: &mut Splitter) -> Self;
+
+    /// Puts the next chunk behind those before it.
+    #[doc(hidden)]
+    fn append(&mut self, next: Self);
+}
+
+/// What stood somewhere before a transaction wrote there; the type that wrote it knows what it is.
+#[doc(hidden)]
+pub type Before = Box<dyn Any + Send>;
+
+/// Takes back what [`Before`] holds.
+pub(crate) fn restore<T: 'static>(before: Before) -> T {
+    *before.downcast().expect("an undo record is restored by the type that made it")
+}

@@ -1,0 +1,188 @@
+//! A set of plain values.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::Hash;
+
+use crate::causal::dot::Marks;
+use crate::crdt::change::Path;
+use crate::crdt::flag::Flag;
+use crate::crdt::map::MergeMap;
+use crate::crdt::merging::Merging;
+use crate::crdt::pruning::Pruning;
+use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::write::{Sinking, Writer};
+use crate::crdt::{Before, Crdt, Key};
+use crate::wire::canonical::Canonical;
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::DecodeError;
+
+/// A set in which adding wins over a concurrent removal: an observed-remove set.
+///
+/// | | concurrent with add of the same | concurrent with remove of the same |
+/// |---|---|---|
+/// | add | in the set | in the set |
+/// | remove | in the set | gone |
+///
+/// A removal takes away the additions it has seen. Removing what is not there is no event. It is a map from the element to
+/// a [`Flag`], at the cost of one.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, OrSet, Replica, ReplicaId};
+/// let mut eu: Replica<OrSet<String>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.write(1_000, |tags| {
+///     tags.add("admin");
+///     tags.add("staff");
+///     tags.remove("admin");
+/// })?;
+/// assert_eq!(eu.state().iter().collect::<Vec<_>>(), ["staff"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct OrSet<T> {
+    elements: MergeMap<T, Flag>,
+}
+
+impl<T> Default for OrSet<T> {
+    fn default() -> Self {
+        Self { elements: MergeMap::default() }
+    }
+}
+
+impl<T: Key + fmt::Debug> fmt::Debug for OrSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl<T: Key> OrSet<T> {
+    /// Whether an element is in the set.
+    pub fn contains<Q>(&self, element: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.elements.contains_key(element)
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    /// The elements, in no order that means anything: sort what is shown to people.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.elements.keys()
+    }
+
+    /// The number of rows that are kept, those of removed elements included: the memory that forgetting has yet to give
+    /// back.
+    pub fn rows(&self) -> usize {
+        self.elements.rows()
+    }
+}
+
+impl<T: Key> Writer<'_, OrSet<T>> {
+    fn elements(&mut self) -> Writer<'_, MergeMap<T, Flag>> {
+        Writer { value: &mut self.value.elements, txn: self.txn, path: self.path }
+    }
+
+    /// Adds an element. An element that is there already is added anew, so that it wins over a concurrent removal.
+    pub fn add<Q>(&mut self, element: &Q)
+    where
+        T: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = T> + ?Sized,
+    {
+        self.elements().update(element, |flag| flag.enable());
+    }
+
+    /// Removes an element, as far as this replica has seen it added. Returns whether it was there.
+    pub fn remove<Q>(&mut self, element: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.elements().remove(element)
+    }
+
+    /// Removes all elements that this replica has seen. Returns how many there were.
+    pub fn clear(&mut self) -> usize {
+        self.elements().clear()
+    }
+}
+
+impl<T: Key> Crdt for OrSet<T> {
+    type Mut<'a> = Writer<'a, Self>;
+
+    fn bottom() -> Self {
+        Self::default()
+    }
+
+    fn fork(&self) -> Self {
+        Self { elements: self.elements.fork() }
+    }
+
+    fn handle(writer: Writer<'_, Self>) -> Self::Mut<'_> {
+        writer
+    }
+
+    fn is_live(&self) -> bool {
+        self.elements.is_live()
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.elements.is_bottom()
+    }
+
+    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        self.elements.join(theirs.elements, merging, path);
+    }
+
+    fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
+        self.elements.sink(sinking, path);
+    }
+
+    fn raise_marks(&self, marks: &mut Marks) {
+        self.elements.raise_marks(marks);
+    }
+
+    fn since(&self, since: &Since) -> Option<Self> {
+        let elements = self.elements.since(since)?;
+        Some(Self { elements })
+    }
+
+    fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
+        self.elements.prune(pruning)
+    }
+
+    fn undo(&mut self, steps: &[u32], before: Before) {
+        self.elements.undo(steps, before);
+    }
+
+    fn encode(&self, encoder: &mut Encoder) {
+        self.elements.encode(encoder);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let elements = MergeMap::decode(decoder)?;
+        Ok(Self { elements })
+    }
+
+    fn canonical(&self, canonical: &mut Canonical<'_>) {
+        self.elements.canonical(canonical);
+    }
+
+    fn split(&mut self, splitter: &mut Splitter) -> Self {
+        Self { elements: self.elements.split(splitter) }
+    }
+
+    fn append(&mut self, next: Self) {
+        self.elements.append(next.elements);
+    }
+}

@@ -1,0 +1,88 @@
+//! What a delta takes from the state, and how a large one is cut.
+
+use std::cell::Cell;
+
+use crate::causal::frontier::Frontier;
+use crate::wire::encode::Encoder;
+
+/// What the receiver of a delta has seen.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Since {
+    pub(crate) frontier: Frontier,
+    /// The rows that were looked at.
+    visited: Cell<usize>,
+}
+
+impl Since {
+    pub(crate) fn new(frontier: Frontier) -> Self {
+        Self { frontier, visited: Cell::new(0) }
+    }
+
+    pub(crate) fn visit(&self, rows: usize) {
+        self.visited.set(self.visited.get() + rows);
+    }
+
+    pub(crate) fn visited(&self) -> usize {
+        self.visited.get()
+    }
+}
+
+/// Measures what fits into a chunk, by writing it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Splitter {
+    pub(crate) encoder: Encoder,
+    /// The bytes that are left in the chunk.
+    room: usize,
+    /// Whether the chunk holds anything yet. The first part of a chunk is taken even if it alone is too large.
+    is_begun: bool,
+}
+
+impl Splitter {
+    pub(crate) fn new(encoder: Encoder, room: usize) -> Self {
+        Self { encoder, room, is_begun: false }
+    }
+
+    /// Whether the chunk is full.
+    pub fn is_full(&self) -> bool {
+        self.room == 0
+    }
+
+    pub(crate) fn is_begun(&self) -> bool {
+        self.is_begun
+    }
+
+    /// Measures what `encode` writes; stops it once that is more than there is room for.
+    pub(crate) fn fits(&mut self, encode: impl FnOnce(&mut Encoder)) -> Option<usize> {
+        self.encoder.clear();
+        self.encoder.cap(self.room);
+        encode(&mut self.encoder);
+        let bytes = self.encoder.len();
+        (bytes <= self.room).then_some(bytes)
+    }
+
+    /// Ends the chunk here.
+    pub(crate) fn fill(&mut self) {
+        self.room = 0;
+    }
+
+    /// Takes room for a part.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.room = self.room.saturating_sub(bytes);
+        self.is_begun = true;
+    }
+
+    /// Moves a cell or anything else that cannot be cut: all of it if it fits or is the first, else nothing.
+    pub(crate) fn whole<T: Default>(&mut self, value: &mut T, encode: impl FnOnce(&T, &mut Encoder)) -> T {
+        match self.fits(|encoder| encode(value, encoder)) {
+            Some(bytes) => self.take(bytes),
+            None if !self.is_begun => self.take(self.room),
+            None => {
+                self.room = 0;
+                return T::default();
+            }
+        }
+        std::mem::take(value)
+    }
+}

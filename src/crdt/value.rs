@@ -1,0 +1,373 @@
+//! Values whose shape is not known at compile time.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// The MessagePack extension type of a UUID.
+const UUID_EXTENSION: i8 = 1;
+
+/// A floating-point number with a total order: −NaN < −∞ < … < −0.0 < 0.0 < … < ∞ < NaN (IEEE 754, `totalOrder`). Two are
+/// equal if their bits are, so that each can be an element of a set and no replica reads another's number differently.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Float(pub f64);
+
+impl PartialEq for Float {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for Float {}
+
+impl PartialOrd for Float {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Float {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl Hash for Float {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+/// A value of any shape: what a [`Document`](crate::Document) holds, and how changes are shown.
+///
+/// Values order by kind, in the order below, then within the kind. Integers and floats are never equal.
+///
+/// # Example
+/// ```
+/// use driftless::Value;
+/// let value = Value::from(vec![Value::from(1), Value::from("a"), Value::Null]);
+/// assert_eq!(value.to_string(), r#"[1,"a",null]"#);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// Nothing, as a value: a register that holds it was written.
+    #[default]
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A signed 64-bit integer.
+    Int(i64),
+    /// A 64-bit float, ordered totally.
+    Float(Float),
+    /// UTF-8 text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A UUID.
+    Uuid(Uuid),
+    /// Values in order. Merged as one: concurrent writes of a list do not mix.
+    List(Vec<Value>),
+    /// Values by name. Merged as one; for a map that merges name by name use a nested map of the document.
+    Map(BTreeMap<String, Value>),
+}
+
+impl Value {
+    /// How a plain value shows itself. What no `Value` can show (an integer beyond 64 signed bits, a map whose keys are no
+    /// text) is shown as the bytes of its MessagePack.
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
+        match rmp_serde::to_vec(value) {
+            Ok(bytes) => rmp_serde::from_slice(&bytes).unwrap_or(Self::Bytes(bytes)),
+            Err(error) => Self::Text(error.to_string()),
+        }
+    }
+
+    /// The levels of lists and maps within; 0 for what is neither.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::List(values) => 1 + values.iter().map(Self::depth).max().unwrap_or(0),
+            Self::Map(entries) => 1 + entries.values().map(Self::depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Whether it is [`Value::Null`].
+    pub fn is_null(&self) -> bool {
+        *self == Self::Null
+    }
+}
+
+impl fmt::Display for Value {
+    /// Compact JSON, with bytes in hexadecimal and UUIDs as text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Float(Float(value)) => write!(f, "{value:?}"),
+            Self::Text(text) => write_text(f, text),
+            Self::Bytes(bytes) => {
+                f.write_str("\"")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                f.write_str("\"")
+            }
+            Self::Uuid(uuid) => write!(f, "\"{uuid}\""),
+            Self::List(values) => {
+                f.write_str("[")?;
+                for (place, value) in values.iter().enumerate() {
+                    f.write_str(if place == 0 { "" } else { "," })?;
+                    fmt::Display::fmt(value, f)?;
+                }
+                f.write_str("]")
+            }
+            Self::Map(entries) => {
+                f.write_str("{")?;
+                for (place, (name, value)) in entries.iter().enumerate() {
+                    f.write_str(if place == 0 { "" } else { "," })?;
+                    write_text(f, name)?;
+                    write!(f, ":{value}")?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for char in text.chars() {
+        match char {
+            '"' => f.write_str("\\\"")?,
+            '\\' => f.write_str("\\\\")?,
+            '\n' => f.write_str("\\n")?,
+            '\r' => f.write_str("\\r")?,
+            '\t' => f.write_str("\\t")?,
+            control if control < ' ' => write!(f, "\\u{:04x}", control as u32)?,
+            other => write!(f, "{other}")?,
+        }
+    }
+    f.write_str("\"")
+}
+
+macro_rules! from {
+    ($($kind:ident: $($type:ty),+;)+) => {$($(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::$kind(value.into())
+            }
+        }
+    )+)+};
+}
+
+from! {
+    Bool: bool;
+    Int: i64, i32, i16, i8, u32, u16, u8;
+    Text: String, &str;
+    Bytes: Vec<u8>, &[u8];
+    Uuid: Uuid;
+    List: Vec<Value>;
+    Map: BTreeMap<String, Value>;
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Float(Float(value))
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// Bytes that serde writes as bytes, not as a list of numbers.
+struct Blob<'a>(&'a [u8]);
+
+impl Serialize for Blob<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Float(Float(value)) => serializer.serialize_f64(*value),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
+            Self::Uuid(uuid) if serializer.is_human_readable() => serializer.collect_str(uuid),
+            Self::Uuid(uuid) => serializer.serialize_newtype_struct(
+                rmp_serde::MSGPACK_EXT_STRUCT_NAME,
+                &(UUID_EXTENSION, Blob(uuid.as_bytes())),
+            ),
+            Self::List(values) => serializer.collect_seq(values),
+            Self::Map(entries) => serializer.collect_map(entries),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("null, a bool, a 64-bit number, text, bytes, a UUID, a list or a map with names as keys")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        let value = i64::try_from(value).map_err(|_| E::custom("an integer beyond 64 signed bits"))?;
+        Ok(Value::Int(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(Float(value)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::Text(text))
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Value, E> {
+        Ok(Value::Bytes(bytes.to_vec()))
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Value, E> {
+        Ok(Value::Bytes(bytes))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let (extension, bytes) = <(i8, ByteBuf)>::deserialize(deserializer)?;
+        if extension != UUID_EXTENSION {
+            return Err(D::Error::custom("an extension type that is no UUID"));
+        }
+        let uuid = Uuid::from_slice(&bytes.0).map_err(D::Error::custom)?;
+        Ok(Value::Uuid(uuid))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = access.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut entries = BTreeMap::new();
+        while let Some((name, value)) = access.next_entry::<String, Value>()? {
+            if entries.insert(name, value).is_some() {
+                return Err(A::Error::custom("a name that stands twice"));
+            }
+        }
+        Ok(Value::Map(entries))
+    }
+}
+
+/// Bytes, however serde brings them.
+struct ByteBuf(Vec<u8>);
+
+impl<'de> Deserialize<'de> for ByteBuf {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = ByteBuf;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<ByteBuf, E> {
+                Ok(ByteBuf(bytes.to_vec()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(value: &Value) -> Value {
+        rmp_serde::from_slice(&rmp_serde::to_vec(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_kind_round_trips_bit_for_bit() {
+        let values = vec![
+            Value::Null,
+            Value::from(true),
+            Value::from(i64::MIN),
+            Value::from(i64::MAX),
+            Value::from(-0.0),
+            Value::from(f64::from_bits(0x7FF8_0000_0000_0001)),
+            Value::from("é中"),
+            Value::from(vec![0_u8, 255]),
+            Value::from(Uuid::from_u128(7)),
+            Value::from(BTreeMap::from([("a".to_owned(), Value::List(vec![Value::Null]))])),
+        ];
+        for value in &values {
+            assert_eq!(round(value), *value);
+        }
+        assert_eq!(round(&Value::List(values.clone())), Value::List(values));
+    }
+
+    #[test]
+    fn floats_have_a_total_order_in_which_both_zeros_and_all_nans_have_a_place() {
+        let mut floats = [f64::NAN, 0.0, -0.0, f64::NEG_INFINITY, 1.0, -f64::NAN].map(Float);
+        floats.sort();
+        let bits = floats.map(|float| float.0.to_bits());
+        let expected = [-f64::NAN, f64::NEG_INFINITY, -0.0, 0.0, 1.0, f64::NAN].map(f64::to_bits);
+        assert_eq!(bits, expected);
+        assert_ne!(Value::from(0.0), Value::from(-0.0));
+        assert_eq!(Value::from(f64::NAN), Value::from(f64::NAN));
+    }
+
+    #[test]
+    fn what_no_value_can_show_is_shown_as_bytes() {
+        assert_eq!(Value::of(&7_u8), Value::Int(7));
+        assert!(matches!(Value::of(&u64::MAX), Value::Bytes(_)));
+    }
+}

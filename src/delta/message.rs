@@ -1,0 +1,306 @@
+//! A delta as bytes: one message, or chunks of a transfer.
+
+use std::sync::Arc;
+
+use crate::causal::dot::Dot;
+use crate::causal::frontier::Frontier;
+use crate::causal::id::ReplicaId;
+use crate::causal::origin::{Origin, Origins};
+use crate::clock::Timestamp;
+use crate::crdt::Crdt;
+use crate::crdt::shipping::Splitter;
+use crate::delta::{Chunk, Delta};
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::{DecodeError, EncodeError};
+use crate::wire::limits::Limits;
+
+/// The version of the format that this release writes and reads.
+const VERSION: u64 = 1;
+/// The flags share an integer with the version.
+const FLAG_BITS: u32 = 3;
+/// The message is all that the sender holds.
+const COMPLETE: u64 = 1;
+/// The message is a chunk of a transfer.
+const CHUNK: u64 = 2;
+
+/// The short form of an id: for a replica that the receiver has seen events of, so that it can tell which one is meant.
+fn short(id: &ReplicaId) -> [u8; 4] {
+    let (words, _) = id.as_bytes().as_chunks::<4>();
+    words.iter().fold([0; 4], |short, word| std::array::from_fn(|byte| short[byte] ^ word[byte]))
+}
+
+/// The head of a message: who is named, and in which order.
+struct Head {
+    /// Those the receiver may not know, named in full.
+    new: Vec<Origin>,
+    /// Those it knows and lacks something of, in short form.
+    changed: Vec<Origin>,
+    /// Those it knows and lacks nothing of, in short form.
+    unchanged: Vec<Origin>,
+}
+
+impl Head {
+    fn of<S: Crdt>(delta: &Delta<S>) -> Result<Self, EncodeError> {
+        let mut named: Vec<Dot> = delta.to.iter().collect();
+        if named.len() > Limits::MAX_REPLICAS {
+            return Err(EncodeError::Replicas { count: named.len() });
+        }
+        named.sort_by(|a, b| delta.origins.cmp(a.origin, b.origin));
+        let mut shorts: Vec<[u8; 4]> = delta.origins.ids().iter().map(short).collect();
+        shorts.sort_unstable();
+        // An id that shares its short form with another one that either side knows is named in full.
+        let is_clear = |id: &ReplicaId| {
+            let start = shorts.partition_point(|other| *other < short(id));
+            shorts.get(start + 1) != Some(&short(id))
+        };
+        let mut head = Self { new: Vec::new(), changed: Vec::new(), unchanged: Vec::new() };
+        for Dot { origin, time } in named {
+            let from = delta.from.time(origin);
+            if from == Timestamp::ZERO || !is_clear(delta.origins.id(origin)) {
+                head.new.push(origin);
+            } else if from < time {
+                head.changed.push(origin);
+            } else {
+                head.unchanged.push(origin);
+            }
+        }
+        Ok(head)
+    }
+
+    fn named(&self) -> impl Iterator<Item = Origin> + Clone {
+        self.new.iter().chain(&self.changed).chain(&self.unchanged).copied()
+    }
+
+    fn encode<S: Crdt>(&self, delta: &Delta<S>, chunk: Option<Chunk>) -> Encoder {
+        let count = self.named().count();
+        let mut places = vec![u32::MAX; delta.origins.len()];
+        for (place, origin) in self.named().enumerate() {
+            places[origin.index()] = place as u32;
+        }
+        let mut ids = Vec::with_capacity(self.new.len() * 16 + count * 4);
+        for origin in &self.new {
+            ids.extend_from_slice(delta.origins.id(*origin).as_bytes());
+        }
+        for origin in self.changed.iter().chain(&self.unchanged) {
+            ids.extend_from_slice(&short(delta.origins.id(*origin)));
+        }
+        let base = self.named().next().map_or(Timestamp::ZERO, |origin| delta.to.time(origin));
+        let mut encoder = Encoder::new(places, count, base);
+        let stamps = count.max(1) + self.new.len() + self.changed.len();
+        encoder.array(4 + stamps + usize::from(delta.cut.is_some()) + usize::from(chunk.is_some()) + 1);
+        let flags = COMPLETE * u64::from(delta.cut.is_some()) + CHUNK * u64::from(chunk.is_some());
+        encoder.uint(VERSION << FLAG_BITS | flags);
+        encoder.uint(self.new.len() as u64);
+        encoder.uint(self.changed.len() as u64);
+        encoder.bin(&ids);
+        encoder.uint(base.bits());
+        for (place, origin) in self.named().enumerate() {
+            if place > 0 {
+                encoder.stamp(delta.to.time(origin));
+            }
+            let from = delta.from.time(origin);
+            if from == Timestamp::ZERO {
+                encoder.nil();
+            } else if place < self.new.len() + self.changed.len() {
+                encoder.stamp(from);
+            }
+        }
+        if let Some(cut) = &delta.cut {
+            encoder.array(count);
+            for origin in self.named() {
+                encoder.stamp(cut.time(origin));
+            }
+        }
+        if let Some(chunk) = chunk {
+            encoder.uint(chunk.index << 1 | u64::from(chunk.is_last));
+        }
+        encoder
+    }
+}
+
+impl<S: Crdt> Delta<S> {
+    /// The delta as one message.
+    ///
+    /// # Errors
+    /// [`EncodeError`]: a value of the application cannot be serialized, or there are too many replicas.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let head = Head::of(self)?;
+        let mut encoder = head.encode(self, None);
+        encode_state(&self.state, &mut encoder);
+        encoder.finish()
+    }
+
+    /// The delta as messages of at most about `chunk_bytes` bytes each, to be staged at the receiver in a
+    /// [`PendingDelta`](crate::PendingDelta) and merged as one when the last has arrived. A single value larger than that
+    /// makes a larger message.
+    ///
+    /// Cost: each value is written twice, once to measure it.
+    pub fn into_chunks(self, chunk_bytes: usize) -> Chunks<S> {
+        Chunks { delta: self, room: chunk_bytes, next: Some(0) }
+    }
+
+    /// Reads a message. `known` are the ids that short forms may mean.
+    pub(crate) fn decode(bytes: &[u8], limits: &Limits, known: &Origins) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::new(bytes, limits)?;
+        let len = decoder.array()?;
+        let version = decoder.uint()?;
+        let flags = version & ((1 << FLAG_BITS) - 1);
+        if version >> FLAG_BITS != VERSION || flags > COMPLETE | CHUNK {
+            return Err(DecodeError::Version { found: version >> FLAG_BITS });
+        }
+        let (is_complete, is_chunk) = (flags & COMPLETE != 0, flags & CHUNK != 0);
+        let table = Table::decode(&mut decoder, known)?;
+        let stamps = table.ids.max(1) + table.new + table.changed;
+        if len != 4 + stamps + usize::from(is_complete) + usize::from(is_chunk) + 1 {
+            return Err(DecodeError::Expected {
+                what: "a message of as many parts as its head asks for",
+                at: 0,
+            });
+        }
+        let (from, to) = table.decode_vectors(&mut decoder)?;
+        let last = decoder.previous();
+        decoder.set_table(table.ids, to.clone(), last);
+        let cut = if is_complete { Some(table.decode_cut(&mut decoder, &to)?) } else { None };
+        let chunk = if is_chunk {
+            let chunk = decoder.uint()?;
+            Some(Chunk { index: chunk >> 1, is_last: chunk & 1 == 1 })
+        } else {
+            None
+        };
+        let state = if decoder.nil()? { S::bottom() } else { S::decode(&mut decoder)? };
+        decoder.finish()?;
+        let origins = Arc::new(table.origins);
+        Ok(Self { origins, from, to, cut, state, chunk, bytes: bytes.len(), rows_visited: 0 })
+    }
+}
+
+fn encode_state<S: Crdt>(state: &S, encoder: &mut Encoder) {
+    if state.is_bottom() {
+        encoder.nil();
+    } else {
+        state.encode(encoder);
+    }
+}
+
+/// The table of ids of a message.
+struct Table {
+    origins: Origins,
+    ids: usize,
+    new: usize,
+    changed: usize,
+}
+
+impl Table {
+    fn decode(decoder: &mut Decoder<'_>, known: &Origins) -> Result<Self, DecodeError> {
+        let limit = decoder.limits().replicas.min(Limits::MAX_REPLICAS);
+        let too_many = DecodeError::Limit { limit: "replicas", allowed: limit };
+        let (new, changed) = (decoder.uint()?, decoder.uint()?);
+        let at = decoder.at();
+        let bytes = decoder.bin()?;
+        let new = usize::try_from(new).ok().filter(|new| *new <= limit).ok_or(too_many.clone())?;
+        let expected = DecodeError::Expected { what: "a table of ids", at };
+        let (full, shorts) = bytes.split_at_checked(new * 16).ok_or(expected.clone())?;
+        let ((full, _), (shorts, rest)) = (full.as_chunks::<16>(), shorts.as_chunks::<4>());
+        let changed = usize::try_from(changed).ok().filter(|changed| *changed <= shorts.len());
+        let changed = changed.filter(|_| rest.is_empty()).ok_or(expected)?;
+        let ids = new + shorts.len();
+        if ids > limit {
+            return Err(too_many);
+        }
+        let mut origins = Origins::default();
+        for id in full {
+            origins.intern(ReplicaId::from_bytes(*id));
+        }
+        if !shorts.is_empty() {
+            let mut by_short: Vec<_> = known.ids().iter().map(|id| (short(id), *id)).collect();
+            by_short.sort_unstable();
+            for form in shorts {
+                let start = by_short.partition_point(|(other, _)| other < form);
+                let mut meant = by_short[start..].iter().take_while(|(other, _)| other == form);
+                match (meant.next(), meant.next()) {
+                    (Some((_, id)), None) => drop(origins.intern(*id)),
+                    _ => return Err(DecodeError::UnknownReplica { at }),
+                }
+            }
+        }
+        if origins.len() != ids {
+            return Err(DecodeError::Repeated { what: "a replica id", at });
+        }
+        Ok(Self { origins, ids, new, changed })
+    }
+
+    /// Reads `from` and `to`.
+    fn decode_vectors(&self, decoder: &mut Decoder<'_>) -> Result<(Frontier, Frontier), DecodeError> {
+        let base = Timestamp::from_bits(decoder.uint()?);
+        decoder.set_table(0, Frontier::default(), base);
+        let (mut from, mut to) = (Frontier::default(), Frontier::default());
+        for place in 0..self.ids {
+            let origin = Origin::from_index(place);
+            let at = decoder.at();
+            let end = if place == 0 { base } else { decoder.stamp()? };
+            let start = if place < self.new && decoder.nil()? {
+                Timestamp::ZERO
+            } else if place < self.new + self.changed {
+                decoder.stamp()?
+            } else {
+                end
+            };
+            if end == Timestamp::ZERO || start > end {
+                return Err(DecodeError::Stamp { at });
+            }
+            to.raise(Dot { origin, time: end });
+            from.raise(Dot { origin, time: start });
+        }
+        Ok((from, to))
+    }
+
+    /// Reads the marks that the sender has dropped; all of them it has seen.
+    fn decode_cut(&self, decoder: &mut Decoder<'_>, to: &Frontier) -> Result<Frontier, DecodeError> {
+        let at = decoder.at();
+        if decoder.array()? != self.ids {
+            return Err(DecodeError::Expected { what: "a stamp for each id", at });
+        }
+        let mut cut = Frontier::default();
+        for place in 0..self.ids {
+            let at = decoder.at();
+            let dot = Dot { origin: Origin::from_index(place), time: decoder.stamp()? };
+            if !to.covers(dot) {
+                return Err(DecodeError::Stamp { at });
+            }
+            cut.raise(dot);
+        }
+        Ok(cut)
+    }
+}
+
+/// The chunks of a delta, one message after the other.
+#[derive(Debug)]
+pub struct Chunks<S> {
+    delta: Delta<S>,
+    room: usize,
+    /// The index of the next chunk; `None` after the last.
+    next: Option<u64>,
+}
+
+impl<S: Crdt> Iterator for Chunks<S> {
+    type Item = Result<Vec<u8>, EncodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.next.take()?;
+        let head = match Head::of(&self.delta) {
+            Ok(head) => head,
+            Err(error) => return Some(Err(error)),
+        };
+        let chunk = Chunk { index, is_last: false };
+        let encoder = head.encode(&self.delta, Some(chunk));
+        let room = self.room.saturating_sub(encoder.len()).max(1);
+        let mut splitter = Splitter::new(encoder, room);
+        let part = self.delta.state.split(&mut splitter);
+        let is_last = self.delta.state.is_bottom();
+        let mut encoder = head.encode(&self.delta, Some(Chunk { index, is_last }));
+        encode_state(&part, &mut encoder);
+        self.next = (!is_last).then_some(index + 1);
+        Some(encoder.finish())
+    }
+}

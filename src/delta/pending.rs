@@ -1,0 +1,130 @@
+//! Chunks of a transfer, gathered until they are whole.
+
+use std::fmt;
+
+use crate::crdt::Crdt;
+use crate::delta::{Chunk, Delta};
+use crate::wire::limits::Limits;
+
+/// Gathers the chunks of a transfer beside the state. They take effect together, with the vector, when the last has arrived
+/// and the whole is merged: a transfer that breaks off costs a repeat, never a hole.
+///
+/// One for each peer. It holds at most [`Limits::transfer_bytes`] of messages.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Limits, OrSet, PendingDelta, Replica, ReplicaId, VersionVector};
+/// let mut eu: Replica<OrSet<u32>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<OrSet<u32>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// eu.write(1_000, |set| (0..1000).for_each(|n| set.add(&n)))?;
+///
+/// let mut pending = PendingDelta::new(&Limits::default());
+/// for bytes in eu.delta_since(&us.vector()).into_chunks(1024) {
+///     let chunk = us.decode(&bytes?)?;
+///     if let Some(delta) = pending.push(chunk)? {
+///         us.merge(1_001, delta)?;
+///     }
+/// }
+/// assert_eq!(us.state().len(), 1000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct PendingDelta<S> {
+    gathered: Option<Delta<S>>,
+    next: u64,
+    bytes: usize,
+    allowed: usize,
+}
+
+/// Why a chunk was not taken. To blame: the peer, or a connection that reorders. What was gathered before is kept.
+///
+/// Ask the peer to send again from the own vector; its first chunk begins anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PendingError {
+    /// A chunk is missing, or came twice.
+    OutOfOrder {
+        /// The index of the chunk that should come next.
+        expected: u64,
+        /// The index of the one that came.
+        found: u64,
+    },
+    /// The chunk belongs to another transfer than those before it.
+    OtherTransfer,
+    /// The transfer exceeds [`Limits::transfer_bytes`]. Raise it if the peer is honest.
+    TooLarge {
+        /// The limit.
+        allowed: usize,
+    },
+}
+
+impl fmt::Display for PendingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfOrder { expected, found } => {
+                write!(f, "chunk {expected} should come next, but {found} came: ask the peer to begin again")
+            }
+            Self::OtherTransfer => {
+                f.write_str("the chunk belongs to another transfer: ask the peer to begin again")
+            }
+            Self::TooLarge { allowed } => {
+                write!(
+                    f,
+                    "the transfer exceeds the limit `transfer_bytes` of {allowed}: raise it if the peer is honest"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for PendingError {}
+
+impl<S: Crdt> PendingDelta<S> {
+    /// Nothing gathered yet.
+    pub fn new(limits: &Limits) -> Self {
+        Self { gathered: None, next: 0, bytes: 0, allowed: limits.transfer_bytes }
+    }
+
+    /// The bytes of the messages gathered so far.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes a message. Returns the whole delta once it is there; for a message that is no chunk, at once, and what was
+    /// gathered is kept. A first chunk begins anew.
+    ///
+    /// # Errors
+    /// [`PendingError`]; what was gathered before is kept.
+    pub fn push(&mut self, delta: Delta<S>) -> Result<Option<Delta<S>>, PendingError> {
+        let Some(Chunk { index, is_last }) = delta.chunk else {
+            return Ok(Some(delta));
+        };
+        let gathered = if index == 0 { None } else { self.gathered.as_ref() };
+        let expected = gathered.map_or(0, |_| self.next);
+        if index != expected {
+            return Err(PendingError::OutOfOrder { expected, found: index });
+        }
+        let before = if gathered.is_some() { self.bytes } else { 0 };
+        let bytes = before.saturating_add(delta.bytes);
+        if bytes > self.allowed {
+            return Err(PendingError::TooLarge { allowed: self.allowed });
+        }
+        if gathered.is_some_and(|gathered| !is_same_transfer(gathered, &delta)) {
+            return Err(PendingError::OtherTransfer);
+        }
+        (self.next, self.bytes) = (index + 1, bytes);
+        match self.gathered.as_mut().filter(|_| index > 0) {
+            Some(gathered) => gathered.state.append(delta.state),
+            None => self.gathered = Some(delta),
+        }
+        if !is_last {
+            return Ok(None);
+        }
+        self.bytes = 0;
+        Ok(self.gathered.take().map(|whole| Delta { chunk: None, bytes, ..whole }))
+    }
+}
+
+fn is_same_transfer<S>(a: &Delta<S>, b: &Delta<S>) -> bool {
+    a.origins == b.origins && a.from == b.from && a.to == b.to && a.cut == b.cut
+}

@@ -1,0 +1,407 @@
+//! A replica: one copy of the data, which can be written at memory speed and merged with any other.
+
+pub(crate) mod committed;
+pub(crate) mod config;
+pub(crate) mod error;
+pub(crate) mod held;
+
+use std::sync::Arc;
+
+use crate::causal::dot::Dot;
+use crate::causal::frontier::Frontier;
+use crate::causal::id::ReplicaId;
+use crate::causal::membership::Membership;
+use crate::causal::origin::Origin;
+use crate::causal::vector::VersionVector;
+use crate::clock::{HybridClock, Timestamp};
+use crate::crdt::Crdt;
+use crate::crdt::change::{Path, Recorder};
+use crate::crdt::merging::Merging;
+use crate::crdt::pruning::Pruning;
+use crate::crdt::write::{Txn, Writer};
+use crate::delta::Delta;
+use crate::replica::committed::{Committed, Forgotten, Merged};
+use crate::replica::config::Config;
+use crate::replica::error::{MergeError, TransactError, WriteError};
+use crate::replica::held::{Digest, Held, Snapshot};
+use crate::wire::error::DecodeError;
+
+/// One copy of the data.
+///
+/// It is written by [transactions](Self::transact), which take one stamp each, and by [merging](Self::merge) what others
+/// hold. Both are atomic to readers, who hold [snapshots](Self::snapshot). What a peer lacks is cut by
+/// [`delta_since`](Self::delta_since) from the peer's version vector; it costs what changed, not what is stored.
+///
+/// The replica does no I/O and reads no clock: the time is an argument, in Unix milliseconds.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Counter, Crdt, LwwRegister, MergeMap, OrSet, Replica, ReplicaId};
+///
+/// #[derive(Crdt)]
+/// struct User {
+///     name: LwwRegister<String>,
+///     tags: OrSet<String>,
+///     visits: Counter,
+/// }
+///
+/// let mut eu: Replica<MergeMap<u64, User>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<MergeMap<u64, User>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// eu.transact(1_000, |users| {
+///     users.update(&7, |user| {
+///         user.name().set("Ada");
+///         user.tags().add("admin");
+///         user.visits().add(1)
+///     })
+/// })?;
+/// us.merge(1_050, eu.delta_since(&us.vector()))?;
+/// assert_eq!(us.state().get(&7).and_then(|user| user.name.latest()).map(String::as_str), Some("Ada"));
+/// assert_eq!(us.digest(), eu.digest());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Replica<S> {
+    id: ReplicaId,
+    config: Config,
+    clock: HybridClock,
+    held: Held<S>,
+    membership: Membership,
+    txn: Txn,
+    /// Set while a merge is under way, and for ever if it did not come to its end.
+    is_poisoned: bool,
+}
+
+impl<S: Crdt> Replica<S> {
+    /// An empty replica that issues stamps under `id`.
+    ///
+    /// The id must be new: never used by another copy, nor by an earlier run of this one whose state is not held any more.
+    pub fn new(id: ReplicaId, config: Config) -> Self {
+        let held = Held::new(id);
+        let origin = held.origins.get(&id).unwrap_or(Origin::from_index(0));
+        let dot = Dot { origin, time: Timestamp::ZERO };
+        let seed = config.hash_seed.unwrap_or_else(|| {
+            let bits = id.uuid().as_u128();
+            (bits >> 64) as u64 ^ bits as u64
+        });
+        let txn = Txn::new(Arc::clone(&held.origins), dot, seed);
+        Self {
+            id,
+            config,
+            clock: HybridClock::default(),
+            held,
+            membership: Membership::default(),
+            txn,
+            is_poisoned: false,
+        }
+    }
+
+    /// The id under which the replica issues stamps.
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// How the replica was set up.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is held now, to read.
+    pub fn state(&self) -> &S {
+        &self.held.state
+    }
+
+    /// What is held of whom: what a peer needs to know to send what is lacking.
+    pub fn vector(&self) -> VersionVector {
+        self.held.vector()
+    }
+
+    /// The clock: its last stamp is the greatest issued or merged.
+    pub fn clock(&self) -> &HybridClock {
+        &self.clock
+    }
+
+    /// What is held now, for readers on any thread. It does not change; the replica goes on.
+    ///
+    /// Cost: constant. While a snapshot is held, the first write to a page of 32 rows copies that page.
+    pub fn snapshot(&self) -> Snapshot<S> {
+        Snapshot::of(self.held.fork())
+    }
+
+    /// The digest of what is live. Replicas that have seen the same events have the same.
+    ///
+    /// Cost: it reads and orders all that is live.
+    pub fn digest(&self) -> Digest {
+        self.held.digest()
+    }
+
+    /// What is live, in one canonical order: what the digest is made of.
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        self.held.canonical_bytes()
+    }
+
+    /// What is held here and lacking at who has seen `vector`.
+    ///
+    /// Cost: proportional to what changed since, whatever is stored. If the peer's vector does not reach what was
+    /// forgotten here, the delta is [complete](Delta::is_complete): all that is held.
+    pub fn delta_since(&self, vector: &VersionVector) -> Delta<S> {
+        self.held.delta_since(vector)
+    }
+
+    /// Writes in one transaction, with one stamp. An error, or a panic, inside of `write` leaves nothing behind.
+    ///
+    /// A transaction that changes nothing takes no stamp.
+    ///
+    /// # Errors
+    /// [`TransactError::Aborted`] with the error of `write`; [`TransactError::Write`] if the transaction cannot be made.
+    /// Nothing changed.
+    ///
+    /// # Cost
+    /// That of the writes, and of letting go of what they replaced. Nothing grows with the state.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Counter, Replica, ReplicaId, TransactError};
+    /// let mut eu: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let refused = eu.transact(1_000, |stock| {
+    ///     stock.add(-1).map_err(|error| error.to_string())?;
+    ///     if stock.value() < 0 { Err("sold out".to_owned()) } else { Ok(()) }
+    /// });
+    /// assert_eq!(refused.unwrap_err(), TransactError::Aborted("sold out".to_owned()));
+    /// assert_eq!(eu.state().value(), 0);
+    /// ```
+    pub fn transact<R, E>(
+        &mut self,
+        now_ms: u64,
+        write: impl FnOnce(&mut S::Mut<'_>) -> Result<R, E>,
+    ) -> Result<Committed<R>, TransactError<E>> {
+        if self.is_poisoned {
+            return Err(TransactError::Write(WriteError::Poisoned));
+        }
+        let time = self.clock.peek(now_ms).map_err(WriteError::Clock)?;
+        self.txn.begin(time, self.config.changes);
+        let undo = RollBack { state: &mut self.held.state, txn: &mut self.txn };
+        let mut handle = S::handle(Writer { value: &mut *undo.state, txn: &mut *undo.txn, path: Path::ROOT });
+        let result = write(&mut handle);
+        drop(handle);
+        let value = result.map_err(TransactError::Aborted)?;
+        if undo.txn.entered > 0 {
+            return Err(TransactError::Write(WriteError::Unwound));
+        }
+        let events = std::mem::take(&mut undo.txn.events);
+        undo.txn.keep();
+        drop(undo);
+        if events == 0 {
+            return Ok(Committed { value, stamp: None, changes: Vec::new() });
+        }
+        self.clock.observe(time);
+        self.held.vector.raise(self.txn.dot);
+        let changes = std::mem::take(&mut self.txn.recorder).finish();
+        Ok(Committed { value, stamp: Some(time), changes })
+    }
+
+    /// As [`transact`](Self::transact), for what cannot fail by itself.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the transaction cannot be made. Nothing changed.
+    pub fn write<R>(
+        &mut self,
+        now_ms: u64,
+        write: impl FnOnce(&mut S::Mut<'_>) -> R,
+    ) -> Result<Committed<R>, WriteError> {
+        let done = self.transact(now_ms, |handle| Ok::<_, std::convert::Infallible>(write(handle)));
+        done.map_err(|error| match error {
+            TransactError::Write(error) => error,
+            TransactError::Aborted(never) => match never {},
+        })
+    }
+
+    /// Reads a message that a peer's [`Delta::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`MergeError::Decode`] if the bytes are no message; [`MergeError::Gap`] if the sender took this replica to know
+    /// another one that it does not.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Delta<S>, MergeError> {
+        let delta = Delta::decode(bytes, &self.config.limits, &self.held.origins);
+        delta.map_err(|error| match error {
+            DecodeError::UnknownReplica { .. } => MergeError::Gap { vector: self.vector() },
+            error => MergeError::Decode(error),
+        })
+    }
+
+    /// Merges what a peer sent. Safe in any order, any number of times, from anyone; readers see all of it or nothing.
+    ///
+    /// # Errors
+    /// [`MergeError`]; nothing changed.
+    ///
+    /// # Cost
+    /// Proportional to the delta. One that is held already costs a comparison of vectors. One that is
+    /// [complete](Delta::is_complete) is compared with all that is held.
+    pub fn merge(&mut self, now_ms: u64, delta: Delta<S>) -> Result<Merged, MergeError> {
+        self.check(now_ms, &delta)?;
+        let to_ours = |frontier: &Frontier, remap: &[Origin]| {
+            let mut ours = Frontier::default();
+            for dot in frontier.iter() {
+                ours.raise(Dot { origin: remap[dot.origin.index()], time: dot.time });
+            }
+            ours
+        };
+        let known = delta.origins.ids().iter().map(|id| self.held.origins.get(id));
+        let remap: Vec<Origin> = match known.collect() {
+            Some(remap) => remap,
+            None => self.intern(delta.origins.ids()),
+        };
+        let to = to_ours(&delta.to, &remap);
+        if to.within(&self.held.vector) {
+            return Ok(Merged::default());
+        }
+        let Held { state, origins, vector, dropped } = &mut self.held;
+        let cut = delta.cut.map(|cut| to_ours(&cut, &remap));
+        let mut merging = Merging {
+            origins,
+            remap: &remap,
+            ours: vector,
+            theirs: cut.is_some().then_some(&to),
+            floor: Default::default(),
+            fresh: Default::default(),
+            residue: false,
+            conflicts: 0,
+            recorder: Recorder::new(self.config.changes),
+            seed: self.txn.seed,
+        };
+        // A panic here can only come from the application's `Eq`, `Hash`, `Ord` or `Drop` of a key or value.
+        self.is_poisoned = true;
+        state.join(delta.state, &mut merging, &Path::ROOT);
+        let (conflicts, recorder) = (merging.conflicts, merging.recorder);
+        vector.raise_all(&to);
+        if let Some(cut) = cut {
+            dropped.raise_all(&cut);
+        }
+        self.is_poisoned = false;
+        let newest = to.iter().map(|dot| dot.time).max().unwrap_or_default();
+        self.clock.observe(newest);
+        let own = self.vector();
+        self.membership.settle(&own);
+        Ok(Merged { is_news: true, conflicts, changes: recorder.finish() })
+    }
+
+    /// What must hold before a delta may touch anything.
+    fn check(&self, now_ms: u64, delta: &Delta<S>) -> Result<(), MergeError> {
+        if self.is_poisoned {
+            return Err(MergeError::Poisoned);
+        }
+        if delta.is_chunk() {
+            return Err(MergeError::Incomplete);
+        }
+        self.check_stamps(now_ms, &delta.to())?;
+        if !delta.is_complete() && !delta.from().is_within(&self.vector()) {
+            return Err(MergeError::Gap { vector: self.vector() });
+        }
+        Ok(())
+    }
+
+    /// Refuses stamps of the future, and stamps of our own that we never issued.
+    fn check_stamps(&self, now_ms: u64, vector: &VersionVector) -> Result<(), MergeError> {
+        let own = self.vector();
+        for (id, stamp) in vector.iter().filter(|(id, stamp)| *stamp > own.get(id)) {
+            if id == self.id {
+                return Err(MergeError::NotIssued { stamp, own: own.get(&id) });
+            }
+            let bound = now_ms.saturating_add(self.config.max_ahead_ms);
+            if stamp.millis() > bound {
+                return Err(MergeError::TooFarAhead { id, stamp, bound_ms: bound });
+            }
+        }
+        Ok(())
+    }
+
+    fn intern(&mut self, ids: &[ReplicaId]) -> Vec<Origin> {
+        let origins = Arc::make_mut(&mut self.held.origins);
+        let remap = ids.iter().map(|id| origins.intern(*id)).collect();
+        self.txn.origins = Arc::clone(&self.held.origins);
+        remap
+    }
+
+    /// Sets whose sight forgetting waits for: all replicas that may still send or need what is held here. This replica is
+    /// a member whether named or not. Without members nothing is ever forgotten.
+    ///
+    /// Leaving out one that still has data is safe: when it returns it is sent all that is held, and what it wrote alone
+    /// is kept. Membership is the operator's decision, and the same in all replicas sooner or later.
+    pub fn set_members(&mut self, members: impl IntoIterator<Item = ReplicaId>) {
+        self.membership.set_members(members);
+    }
+
+    /// The members, ordered.
+    pub fn members(&self) -> &[ReplicaId] {
+        self.membership.members()
+    }
+
+    /// Takes note of what a replica holds: from itself, or passed on by anyone, in any order, with or without data.
+    ///
+    /// # Errors
+    /// [`MergeError::TooFarAhead`] or [`MergeError::NotIssued`] if the vector cannot be true. Nothing changed.
+    pub fn report(&mut self, now_ms: u64, id: ReplicaId, vector: &VersionVector) -> Result<(), MergeError> {
+        self.check_stamps(now_ms, vector)?;
+        if id != self.id {
+            self.membership.report(id, vector, &self.held.vector());
+        }
+        Ok(())
+    }
+
+    /// What each replica is known to hold, this one among them: what to pass on, so that replicas that never meet learn of
+    /// each other.
+    pub fn known_vectors(&self) -> Vec<(ReplicaId, VersionVector)> {
+        let others = self.membership.table();
+        others.chain([(self.id, self.vector())]).collect()
+    }
+
+    /// What every member is known to have seen: what lies within is stable, and is forgotten by [`forget`](Self::forget).
+    pub fn stable_cut(&self) -> VersionVector {
+        self.membership.stable_cut(&self.id, &self.vector())
+    }
+
+    /// Drops the marks of what every member has seen overwritten or removed, and the rows of which nothing is left.
+    ///
+    /// Never by the clock: a member that has not been heard of keeps everything that it has not seen, and is named in the
+    /// result.
+    ///
+    /// # Cost
+    /// Proportional to what there is to forget, now or later; not to what is live.
+    pub fn forget(&mut self) -> Forgotten {
+        let own = self.vector();
+        let cut = self.membership.stable_cut(&self.id, &own);
+        let behind = self.membership.behind(&self.id, &own);
+        let Held { state, origins, dropped, vector } = &mut self.held;
+        let cut = Frontier::of(&cut, origins);
+        let counting: Vec<Option<Frontier>> = origins
+            .ids()
+            .iter()
+            .map(|id| match self.membership.counting(id) {
+                _ if *id == self.id => Some(vector.clone()),
+                known => known.map(|known| Frontier::of(known, origins)),
+            })
+            .collect();
+        let mut pruning = Pruning {
+            cut: &cut,
+            floor: Default::default(),
+            counting: &counting,
+            dropped: std::mem::take(dropped),
+            rows: 0,
+            marks: 0,
+        };
+        state.prune(&mut pruning);
+        *dropped = pruning.dropped;
+        Forgotten { rows: pruning.rows, marks: pruning.marks, behind }
+    }
+}
+
+/// Undoes the transaction in progress when it is dropped before the transaction was kept.
+struct RollBack<'a, S: Crdt> {
+    state: &'a mut S,
+    txn: &'a mut Txn,
+}
+
+impl<S: Crdt> Drop for RollBack<'_, S> {
+    fn drop(&mut self) {
+        self.txn.roll_back(self.state);
+    }
+}

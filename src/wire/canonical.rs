@@ -1,0 +1,85 @@
+//! The canonical bytes of a live state, and their digest.
+
+use serde::Serialize;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::causal::dot::Dot;
+use crate::causal::origin::{Origin, Origins};
+
+/// How many bytes are gathered before they are hashed.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Writes what is live, in one order whatever the history: the same events give the same bytes in every replica.
+///
+/// Marks and tombstones are left out: replicas forget them at different times.
+pub struct Canonical<'a> {
+    origins: &'a Origins,
+    out: Vec<u8>,
+    /// Where full blocks go; `None` keeps all bytes.
+    hasher: Option<Box<Xxh3>>,
+}
+
+impl std::fmt::Debug for Canonical<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Canonical").field("bytes", &self.out.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Canonical<'a> {
+    pub(crate) fn bytes(origins: &'a Origins) -> Self {
+        Self { origins, out: Vec::new(), hasher: None }
+    }
+
+    pub(crate) fn digest(origins: &'a Origins) -> Self {
+        Self { origins, out: Vec::new(), hasher: Some(Box::new(Xxh3::new())) }
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    pub(crate) fn into_digest(mut self) -> u128 {
+        let mut hasher = self.hasher.take().unwrap_or_default();
+        hasher.update(&self.out);
+        hasher.digest128()
+    }
+
+    pub(crate) fn origins(&self) -> &'a Origins {
+        self.origins
+    }
+
+    /// A number that says how much follows, or what.
+    pub fn uint(&mut self, n: u64) {
+        self.out.extend_from_slice(&n.to_be_bytes());
+        self.flush();
+    }
+
+    pub(crate) fn int(&mut self, n: i128) {
+        self.out.extend_from_slice(&n.to_be_bytes());
+    }
+
+    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
+        // A value that cannot be serialized cannot be shipped either; `Delta::encode` reports it.
+        let start = self.out.len();
+        if rmp_serde::encode::write(&mut self.out, value).is_err() {
+            self.out.truncate(start);
+        }
+        self.flush();
+    }
+
+    pub(crate) fn dot(&mut self, dot: Dot) {
+        self.origin(dot.origin);
+        self.out.extend_from_slice(&dot.time.bits().to_be_bytes());
+    }
+
+    pub(crate) fn origin(&mut self, origin: Origin) {
+        self.out.extend_from_slice(self.origins.id(origin).as_bytes());
+    }
+
+    fn flush(&mut self) {
+        if let Some(hasher) = self.hasher.as_mut().filter(|_| self.out.len() >= BLOCK_BYTES) {
+            hasher.update(&self.out);
+            self.out.clear();
+        }
+    }
+}

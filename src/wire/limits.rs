@@ -1,0 +1,48 @@
+//! What a decoder accepts.
+
+/// The most that a message may hold. Whatever exceeds a limit is refused with an error, before memory is taken for it.
+///
+/// The limits are of the receiver. A cluster should agree on them: what one replica may write and ship, all must accept.
+///
+/// # Example
+/// ```
+/// use driftless::Limits;
+/// let limits = Limits { text_bytes: 64 * 1024, ..Limits::default() };
+/// assert_eq!(limits.depth, 64);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message. 64 MiB unless set.
+    pub message_bytes: usize,
+    /// Bytes of one transfer in chunks, all together. 1 GiB unless set.
+    pub transfer_bytes: usize,
+    /// Levels of nesting, of maps and of values. 64 unless set.
+    pub depth: usize,
+    /// Elements of all arrays and maps of one message together. 16 Mi unless set.
+    pub elements: usize,
+    /// Concurrent values of one cell. 1,024 unless set.
+    pub siblings: usize,
+    /// Bytes of one text, byte string or key. 16 MiB unless set.
+    pub text_bytes: usize,
+    /// Replica ids in one message. 4,096 unless set, and never more.
+    pub replicas: usize,
+}
+
+impl Limits {
+    /// The greatest number of replica ids in one message, whatever the limits say.
+    pub const MAX_REPLICAS: usize = 4096;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 64 << 20,
+            transfer_bytes: 1 << 30,
+            depth: 64,
+            elements: 16 << 20,
+            siblings: 1024,
+            text_bytes: 16 << 20,
+            replicas: Self::MAX_REPLICAS,
+        }
+    }
+}

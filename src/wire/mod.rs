@@ -1,0 +1,15 @@
+//! The bytes of a message: how stamps, ids and values are written, how they are read back, and the limits of what is read.
+//!
+//! Messages are MessagePack, in array form. What the bytes mean, one by one, is in `docs/wire-format.md`.
+//!
+//! # Invariants
+//! 1. The decoder is total: any bytes give a value or an error, never a panic.
+//! 2. No length is believed before as many bytes have been seen to follow it.
+//! 3. Every dot that is read lies within the vector that the message claims.
+
+pub(crate) mod canonical;
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod error;
+pub(crate) mod limits;
+pub(crate) mod stamp;
