@@ -40,6 +40,7 @@ impl Timestamp {
     ///
     /// # Errors
     /// [`ClockError::NowTooLarge`] if `millis` needs more than 48 bits.
+    #[inline]
     pub const fn new(millis: u64, counter: u16) -> Result<Self, ClockError> {
         if millis > Self::MAX_MILLIS {
             return Err(ClockError::NowTooLarge { now_ms: millis });
@@ -48,21 +49,25 @@ impl Timestamp {
     }
 
     /// The stamp with these 64 bits: milliseconds in the upper 48, the counter in the lower 16.
+    #[inline]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
     /// The 64 bits of the stamp.
+    #[inline]
     pub const fn bits(self) -> u64 {
         self.0
     }
 
     /// The Unix milliseconds of the stamp.
+    #[inline]
     pub const fn millis(self) -> u64 {
         self.0 >> COUNTER_BITS
     }
 
     /// The counter of the stamp, which tells apart what happened within one millisecond.
+    #[inline]
     pub const fn counter(self) -> u16 {
         (self.0 & 0xFFFF) as u16
     }
@@ -109,6 +114,7 @@ impl HybridClock {
     ///
     /// # Errors
     /// [`ClockError::NowTooLarge`] if `now_ms` needs more than 48 bits, [`ClockError::Exhausted`] if no stamp is left.
+    #[inline]
     pub fn peek(&self, now_ms: u64) -> Result<Timestamp, ClockError> {
         let now = Timestamp::new(now_ms, 0)?;
         let next = self.last.0.checked_add(1).ok_or(ClockError::Exhausted)?;
@@ -125,6 +131,7 @@ impl HybridClock {
     }
 
     /// Raises the clock to `stamp`, if it is below it.
+    #[inline]
     pub fn observe(&mut self, stamp: Timestamp) {
         self.last = self.last.max(stamp);
     }

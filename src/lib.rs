@@ -11,7 +11,7 @@ mod delta;
 mod replica;
 mod wire;
 
-// DERIVE pub use driftless_derive::Crdt;
+pub use driftless_derive::Crdt;
 
 pub use causal::id::ReplicaId;
 pub use causal::vector::VersionVector;

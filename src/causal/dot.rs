@@ -45,6 +45,7 @@ impl Marks {
     }
 
     /// The newest event of `origin` that is marked, or zero.
+    #[inline]
     pub(crate) fn time(&self, origin: Origin) -> Timestamp {
         // Nearly always one or two marks: a scan beats a search.
         let mark = self.0.iter().find(|mark| mark.origin == origin);
@@ -57,7 +58,16 @@ impl Marks {
     }
 
     /// Raises the mark of the dot's origin to its time.
+    #[inline]
     pub(crate) fn raise(&mut self, dot: Dot) {
+        // Nearly always the first mark, and the only one.
+        match self.0.first_mut() {
+            Some(first) if first.origin == dot.origin => first.time = first.time.max(dot.time),
+            _ => self.raise_other(dot),
+        }
+    }
+
+    fn raise_other(&mut self, dot: Dot) {
         match self.0.iter().position(|mark| mark.origin >= dot.origin) {
             Some(place) if self.0[place].origin == dot.origin => {
                 self.0[place].time = self.0[place].time.max(dot.time);
@@ -68,8 +78,13 @@ impl Marks {
     }
 
     pub(crate) fn raise_all(&mut self, other: &Marks) {
-        for dot in other.iter() {
-            self.raise(dot);
+        self.raise_dots(&other.0);
+    }
+
+    #[inline]
+    pub(crate) fn raise_dots(&mut self, dots: &[Dot]) {
+        for dot in dots {
+            self.raise(*dot);
         }
     }
 

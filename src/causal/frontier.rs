@@ -16,14 +16,17 @@ impl Frontier {
         origins.ids().iter().map(|id| vector.get(id)).collect()
     }
 
+    #[inline]
     pub(crate) fn time(&self, origin: Origin) -> Timestamp {
         self.0.get(origin.index()).copied().unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn covers(&self, dot: Dot) -> bool {
         self.time(dot.origin) >= dot.time
     }
 
+    #[inline]
     pub(crate) fn raise(&mut self, dot: Dot) {
         let index = dot.origin.index();
         if index >= self.0.len() {

@@ -21,6 +21,7 @@ impl Origin {
         Self(number.and_then(NonZeroU32::new).expect("fewer than 2^32 - 1 replicas"))
     }
 
+    #[inline]
     pub(crate) fn index(self) -> usize {
         self.0.get() as usize - 1
     }

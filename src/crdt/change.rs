@@ -105,6 +105,7 @@ impl<'a> Path<'a> {
     }
 
     /// Appends the steps from the root.
+    #[inline]
     pub(crate) fn push_steps(&self, steps: &mut Vec<u32>) {
         let start = steps.len();
         steps.extend(self.up().filter(|path| path.parent.is_some()).map(|path| path.step));
@@ -161,9 +162,12 @@ impl Recorder {
 
     /// Ends the collection: one change for a place, none where all is as it was.
     pub(crate) fn finish(self) -> Vec<Change> {
+        let Some(changes) = self.changes else {
+            return Vec::new();
+        };
         let mut places: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
         let mut merged: Vec<Change> = Vec::new();
-        for change in self.changes.unwrap_or_default() {
+        for change in changes {
             let place = format!("{:?}", change.path);
             match places.get(&place) {
                 Some(index) => {

@@ -12,9 +12,8 @@ use crate::crdt::value::Value;
 use crate::crdt::{Before, Crdt};
 
 /// What a transaction in progress knows and has done.
-#[doc(hidden)]
 #[derive(Debug)]
-pub struct Txn {
+pub(crate) struct Txn {
     pub(crate) origins: Arc<Origins>,
     /// The one dot of all its events.
     pub(crate) dot: Dot,
@@ -55,6 +54,7 @@ impl Txn {
     }
 
     /// Prepares the next transaction.
+    #[inline]
     pub(crate) fn begin(&mut self, time: Timestamp, records: bool) {
         self.dot.time = time;
         self.events = 0;
@@ -70,6 +70,7 @@ impl Txn {
     }
 
     /// Takes note of an event, and of how to undo it.
+    #[inline]
     pub(crate) fn event(&mut self, path: &Path<'_>, before: impl Send + 'static) {
         self.events += 1;
         self.undoable(path, before);
@@ -90,12 +91,16 @@ impl Txn {
     }
 
     /// Takes note of what reads differently now.
+    #[inline]
     pub(crate) fn record(
         &mut self,
         path: &Path<'_>,
         before: Option<Value>,
         after: impl FnOnce() -> Option<Value>,
     ) {
+        if !self.recorder.is_on() {
+            return;
+        }
         let author = self.author();
         self.recorder.record(path, before, after, author);
     }

@@ -1,1 +1,8 @@
-//! testkit
+//! What the tests, fuzz targets and benches of driftless share.
+
+pub mod cluster;
+pub mod history;
+pub mod json;
+pub mod oracle;
+pub mod subject;
+pub mod trace;

@@ -1,2 +1,31 @@
-//! xtask
-fn main() {}
+//! What CI runs, runnable by hand: `cargo run -p xtask -- ci`, or one check alone.
+
+mod ci;
+mod layers;
+mod report;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo run -p xtask -- <task>
+
+tasks:
+  ci      all that CI runs, in its order, up to the first failure
+  layers  modules of src/ import from lower layers only, by full path
+  tidy    no tracked file holds what should not be committed, none is too long";
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["ci"] => ci::run(&root),
+        ["layers"] => report::show("layers", layers::check(&root)),
+        ["tidy"] => report::show("tidy", tidy::check(&root)),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,8 +1,7 @@
 //! From a key's hash to its row, in shards that are shared until one side writes.
 
-use std::sync::Arc;
-
 use hashbrown::HashTable;
+use triomphe::Arc;
 
 /// Rows in a shard, on average, before the number of shards doubles.
 const SHARD: usize = 256;
@@ -19,7 +18,7 @@ pub(super) struct Index {
 
 impl Default for Index {
     fn default() -> Self {
-        Self { shards: Arc::new(vec![Arc::default()]), len: 0 }
+        Self { shards: Arc::new(vec![Arc::new(HashTable::new())]), len: 0 }
     }
 }
 

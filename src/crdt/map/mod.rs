@@ -129,7 +129,7 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
         let found = map.rows.find(key);
         let number = found.unwrap_or_else(|| {
             let row = Row::new(key.to_owned(), V::bottom(), None);
-            let number = map.rows.add(row, txn.seed);
+            let number = map.rows.add(row, false, txn.seed);
             txn.undoable(path, RowUndo::<V>::Added(number));
             number
         });
@@ -215,7 +215,10 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn is_bottom(&self) -> bool {
-        self.rows.len() == 0
+        match &self.rows {
+            Rows::Few(list) => list.iter().all(Row::is_bottom),
+            Rows::Many(_) => self.rows.len() == 0,
+        }
     }
 
     fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
@@ -435,8 +438,7 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
             merging.residue = false;
             return None;
         }
-        let number = self.rows.add(row, merging.seed);
-        self.rows.write(number, |_| ((), merging.fresh.as_slice(), merging.residue));
+        let number = self.rows.add(row, merging.residue, merging.seed);
         Some(number)
     }
 }

@@ -1,75 +1,96 @@
-//! A vector of rows in pages that are shared until one side writes.
+//! A vector in pages that are shared until one side writes.
 //!
-//! A fork costs one reference count. The first write after it to a page copies that page, the node above it and the root:
-//! 32 rows, 64 and some hundred references. `docs/adr/0001-imbl.md` has the measurement beside `imbl::Vector`.
+//! A fork costs one reference count. The first write after it to a page copies that page, the node above it and the root: 64
+//! references and some hundred. `docs/adr/0001-imbl.md` has the measurement beside `imbl::Vector`.
+//!
+//! The references are `triomphe`'s: whether one is unique costs it a load, where the standard library's, which also count weak
+//! ones, take a locked instruction. Three of those in a write cost more than the write.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
-/// Rows in a page.
-const PAGE: usize = 32;
 /// Pages in a node.
 const NODE: usize = 64;
 
-type Page<T> = Arc<Vec<T>>;
-type Node<T> = Arc<Vec<Page<T>>>;
+type Page<T> = Arc<[Option<T>]>;
+type Node<T> = Arc<[Option<Page<T>>]>;
 
-/// A vector that forks at constant cost.
+/// Places for items, `PAGE` of them in a page. It forks at constant cost.
 #[derive(Debug)]
-pub(super) struct Pages<T> {
+pub(super) struct Pages<T, const PAGE: usize> {
     root: Arc<Vec<Node<T>>>,
-    len: usize,
+    /// No item was ever put at this place or beyond.
+    end: usize,
 }
 
-impl<T> Default for Pages<T> {
+impl<T, const PAGE: usize> Default for Pages<T, PAGE> {
     fn default() -> Self {
-        Self { root: Arc::default(), len: 0 }
+        Self { root: Arc::new(Vec::new()), end: 0 }
     }
 }
 
-impl<T> Clone for Pages<T> {
+impl<T, const PAGE: usize> Clone for Pages<T, PAGE> {
     fn clone(&self) -> Self {
-        Self { root: Arc::clone(&self.root), len: self.len }
+        Self { root: Arc::clone(&self.root), end: self.end }
     }
 }
 
-/// The places of an item in the root, in its node and in its page.
-fn places(index: usize) -> (usize, usize, usize) {
-    (index / (PAGE * NODE), index / PAGE % NODE, index % PAGE)
+/// The slice, to be written: copied first if it is shared.
+fn unshare<T: Clone>(slice: &mut Arc<[T]>) -> &mut [T] {
+    if !slice.is_unique() {
+        *slice = slice.iter().cloned().collect();
+    }
+    Arc::get_mut(slice).expect("a reference that is not shared is unique")
 }
 
-impl<T: Clone> Pages<T> {
-    pub(super) fn len(&self) -> usize {
-        self.len
+fn empty<T>(len: usize) -> Arc<[Option<T>]> {
+    (0..len).map(|_| None).collect()
+}
+
+impl<T: Clone, const PAGE: usize> Pages<T, PAGE> {
+    /// The places of an item in the root, in its node and in its page.
+    fn places(index: usize) -> (usize, usize, usize) {
+        (index / (PAGE * NODE), index / PAGE % NODE, index % PAGE)
+    }
+
+    /// No item was ever put at this place or beyond.
+    pub(super) fn end(&self) -> usize {
+        self.end
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&T> {
-        let (node, page, place) = places(index);
-        self.root.get(node)?.get(page)?.get(place)
+        let (node, page, place) = Self::places(index);
+        self.root.get(node)?.get(page)?.as_ref()?.get(place)?.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        let (node, page, place) = places(index);
-        let node = Arc::make_mut(Arc::make_mut(&mut self.root).get_mut(node)?);
-        Arc::make_mut(node.get_mut(page)?).get_mut(place)
+        self.slot(index)?.as_mut()
     }
 
-    pub(super) fn push(&mut self, item: T) {
-        let (node, page, place) = places(self.len);
+    pub(super) fn take(&mut self, index: usize) -> Option<T> {
+        self.slot(index)?.take()
+    }
+
+    fn slot(&mut self, index: usize) -> Option<&mut Option<T>> {
+        let (node, page, place) = Self::places(index);
+        let node = unshare(Arc::make_mut(&mut self.root).get_mut(node)?);
+        unshare(node.get_mut(page)?.as_mut()?).get_mut(place)
+    }
+
+    /// Puts an item at a place, which need not have been reached before.
+    pub(super) fn put(&mut self, index: usize, item: T) {
+        let (node, page, place) = Self::places(index);
         let root = Arc::make_mut(&mut self.root);
-        if node == root.len() {
-            root.push(Arc::new(Vec::with_capacity(NODE)));
+        while root.len() <= node {
+            root.push(empty(NODE));
         }
-        let node = Arc::make_mut(&mut root[node]);
-        if page == node.len() {
-            node.push(Arc::new(Vec::with_capacity(PAGE)));
-        }
-        debug_assert_eq!(node[page].len(), place, "pages are filled one after the other");
-        Arc::make_mut(&mut node[page]).push(item);
-        self.len += 1;
+        let page = unshare(&mut root[node])[page].get_or_insert_with(|| empty(PAGE));
+        unshare(page)[place] = Some(item);
+        self.end = self.end.max(index + 1);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.root.iter().flat_map(|node| node.iter().flat_map(|page| page.iter()))
+        let pages = self.root.iter().flat_map(|node| node.iter().flatten());
+        pages.flat_map(|page| page.iter().flatten())
     }
 }
 
@@ -77,32 +98,37 @@ impl<T: Clone> Pages<T> {
 mod tests {
     use super::*;
 
+    const PAGE: usize = 32;
+
+    fn filled(count: usize) -> Pages<usize, PAGE> {
+        let mut pages = Pages::default();
+        (0..count).for_each(|item| pages.put(item, item));
+        pages
+    }
+
     #[test]
     fn it_is_a_vector_across_pages_and_nodes() {
-        let mut pages = Pages::default();
         let count = PAGE * NODE * 2 + PAGE + 3;
-        for item in 0..count {
-            assert_eq!(pages.len(), item);
-            pages.push(item);
-        }
+        let mut pages = filled(count);
+        assert_eq!(pages.end(), count);
         assert!((0..count).all(|item| pages.get(item) == Some(&item)));
         assert!(pages.get(count).is_none());
         *pages.get_mut(PAGE * NODE + 1).unwrap() = 7;
         assert_eq!(pages.iter().filter(|item| **item == 7).count(), 2);
-        assert_eq!(pages.iter().count(), count);
+        assert_eq!(pages.take(7), Some(7));
+        assert_eq!((pages.get(7), pages.take(7), pages.get_mut(7)), (None, None, None));
+        assert_eq!((pages.iter().count(), pages.end()), (count - 1, count));
     }
 
     #[test]
     fn a_fork_keeps_what_it_saw_and_shares_what_was_not_written() {
-        let mut pages = Pages::default();
-        for item in 0..PAGE * NODE + 10 {
-            pages.push(item);
-        }
+        let mut pages = filled(PAGE * NODE + 10);
         let fork = pages.clone();
         *pages.get_mut(3).unwrap() = 99;
-        pages.push(1);
-        assert_eq!((fork.get(3), fork.len()), (Some(&3), PAGE * NODE + 10));
-        assert!(Arc::ptr_eq(&fork.root[0][1], &pages.root[0][1]), "an untouched page is shared");
-        assert!(!Arc::ptr_eq(&fork.root[0][0], &pages.root[0][0]));
+        pages.put(PAGE * NODE + 10, 1);
+        assert_eq!((fork.get(3), fork.end()), (Some(&3), PAGE * NODE + 10));
+        let page = |pages: &Pages<usize, PAGE>, page: usize| pages.root[0][page].clone().unwrap();
+        assert!(Arc::ptr_eq(&page(&fork, 1), &page(&pages, 1)), "an untouched page is shared");
+        assert!(!Arc::ptr_eq(&page(&fork, 0), &page(&pages, 0)));
     }
 }

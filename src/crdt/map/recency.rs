@@ -1,20 +1,25 @@
 //! Which rows were touched last: what makes a delta cost what changed, not what is stored.
 //!
-//! A log of row numbers in the order in which this replica wrote or merged them. Each row has one valid entry, the newest;
-//! it knows where. Entries lie in chunks that carry the newest event of each origin among their rows, and among all rows up
-//! to there. A reader goes back from the end, past chunks in which nothing is news to it, until all before is known to it.
+//! A log of row numbers in the order in which this replica wrote or merged them. Each row has one valid entry, the newest.
+//! Entries lie in chunks that carry the newest event of each origin among their rows, and among all rows up to there. A
+//! reader goes back from the end, past chunks in which nothing is news to it, until all before is known to it.
 //!
 //! # Invariants
 //! 1. A chunk's `newest` covers each mark of each row whose valid entry lies in it.
 //! 2. A chunk's `reach` covers `newest` of its own and of all chunks before it.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
+use crate::crdt::map::pages::Pages;
 
 /// Entries in a chunk.
 const CHUNK: usize = 64;
+/// Invalid entries are dropped once there are more than this many entries a row.
+const ENTRIES_PER_ROW: usize = 4;
+/// A log that is shorter than this is left alone.
+const SHORT: usize = 4 * CHUNK;
 
 /// A run of entries.
 #[derive(Clone, Debug, Default)]
@@ -28,81 +33,102 @@ struct Chunk {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recency {
     closed: im::Vector<Arc<Chunk>>,
+    /// The chunk that is written; its `reach` is that of the chunks before it.
     open: Chunk,
+    /// Where the valid entry of each row is.
+    places: Pages<u32, 256>,
+    /// Memory for gathering a row's marks.
+    scratch: Marks,
 }
-
-/// The place of an entry in the log.
-pub(super) type Place = u32;
 
 impl Recency {
     /// The number of entries, valid or not.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.closed.len() * CHUNK + self.open.rows.len()
     }
 
-    /// Whether a place lies in the open chunk, so that touching its row again needs no new entry.
-    pub(super) fn is_open(&self, place: Place) -> bool {
-        place as usize >= self.closed.len() * CHUNK
-    }
-
-    /// Raises what the open chunk carries.
-    pub(super) fn raise(&mut self, dots: &[Dot]) {
-        for dot in dots {
-            self.open.newest.raise(*dot);
-            self.open.reach.raise(*dot);
+    /// Takes note that a row was touched: by the events `fresh`, and holds the marks that `gather` collects. `rows` is the
+    /// number of rows there are.
+    pub(super) fn touch(&mut self, row: u32, fresh: &[Dot], rows: usize, gather: impl FnOnce(&mut Marks)) {
+        let place = self.places.get(row as usize);
+        if place.is_some_and(|place| *place as usize >= self.closed.len() * CHUNK) {
+            self.open.newest.raise_dots(fresh);
+            return;
+        }
+        let mut marks = std::mem::take(&mut self.scratch);
+        marks.clear();
+        gather(&mut marks);
+        marks.raise_dots(fresh);
+        self.push(row, &marks);
+        self.scratch = marks;
+        if self.len() > SHORT + ENTRIES_PER_ROW * rows {
+            self.compact();
         }
     }
 
-    /// Appends an entry of a row that holds `marks`. Returns its place.
-    pub(super) fn push(&mut self, row: u32, marks: &Marks) -> Place {
+    /// Forgets a row that was removed.
+    pub(super) fn remove(&mut self, row: u32) {
+        self.places.take(row as usize);
+    }
+
+    /// Raises what all rows are known to reach.
+    pub(super) fn raise_reach(&mut self, marks: &Marks) {
+        self.open.reach.raise_all(marks);
+    }
+
+    fn push(&mut self, row: u32, marks: &Marks) {
         if self.open.rows.len() == CHUNK {
-            let next = Chunk { reach: self.open.reach.clone(), ..Chunk::default() };
-            self.closed.push_back(Arc::new(std::mem::replace(&mut self.open, next)));
+            self.close();
         }
-        self.raise(marks.as_slice());
-        let place = self.len() as Place;
+        self.open.newest.raise_all(marks);
+        self.places.put(row as usize, self.len() as u32);
         self.open.rows.push(row);
-        place
     }
 
-    /// The newest event of each origin among all rows.
-    pub(super) fn reach(&self) -> &Marks {
-        &self.open.reach
+    fn close(&mut self) {
+        self.open.reach.raise_all(&self.open.newest);
+        let reach = self.open.reach.clone();
+        let next = Chunk { rows: Vec::with_capacity(CHUNK), newest: Marks::default(), reach };
+        self.closed.push_back(Arc::new(std::mem::replace(&mut self.open, next)));
     }
 
-    /// The entries that may be news to who has seen `since`, newest first.
-    pub(super) fn entries_beyond(&self, since: &Frontier) -> impl Iterator<Item = (Place, u32)> {
+    /// Raises `marks` to the newest event of each origin among all rows.
+    pub(super) fn raise_marks(&self, marks: &mut Marks) {
+        marks.raise_all(&self.open.reach);
+        marks.raise_all(&self.open.newest);
+    }
+
+    /// The entries of chunks that may hold news to who has seen `since`, newest first: a row, if the entry is valid.
+    pub(super) fn entries_beyond(&self, since: &Frontier) -> impl Iterator<Item = Option<u32>> {
         let closed = self.closed.iter().enumerate().rev();
         let closed = closed.map(|(place, chunk)| (place * CHUNK, &**chunk));
         std::iter::once((self.closed.len() * CHUNK, &self.open))
             .chain(closed)
-            .take_while(|(_, chunk)| !chunk.reach.within(since))
+            .take_while(|(_, chunk)| !(chunk.reach.within(since) && chunk.newest.within(since)))
             .filter(|(_, chunk)| !chunk.newest.within(since))
-            .flat_map(|(start, chunk)| {
+            .flat_map(move |(start, chunk)| {
                 let entries = chunk.rows.iter().enumerate().rev();
-                entries.map(move |(offset, row)| ((start + offset) as Place, *row))
+                entries.map(move |(offset, row)| self.is_valid(*row, start + offset).then_some(*row))
             })
     }
 
-    /// The log without its invalid entries. `set_place` tells a row where its entry is now.
-    pub(super) fn compact(
-        &self,
-        is_valid: impl Fn(Place, u32) -> bool,
-        mut set_place: impl FnMut(u32, Place),
-    ) -> Self {
-        let mut compacted = Self::default();
+    fn is_valid(&self, row: u32, place: usize) -> bool {
+        self.places.get(row as usize).is_some_and(|valid| *valid as usize == place)
+    }
+
+    /// Drops the invalid entries.
+    fn compact(&mut self) {
+        let before = std::mem::take(self);
         let mut start = 0;
-        for chunk in self.closed.iter().map(|chunk| &**chunk).chain([&self.open]) {
-            let places = (start..).map(|place| place as Place);
-            for (place, row) in places.zip(chunk.rows.iter().copied()) {
-                if is_valid(place, row) {
-                    set_place(row, compacted.push(row, &chunk.newest));
+        for chunk in before.closed.iter().map(|chunk| &**chunk).chain([&before.open]) {
+            for (offset, row) in chunk.rows.iter().enumerate() {
+                if before.is_valid(*row, start + offset) {
+                    self.push(*row, &chunk.newest);
                 }
             }
             start += chunk.rows.len();
         }
-        compacted.open.reach.raise_all(&self.open.reach);
-        compacted
+        self.open.reach.raise_all(&before.open.reach);
     }
 }
 
@@ -112,52 +138,73 @@ mod tests {
     use crate::causal::origin::Origin;
     use crate::clock::Timestamp;
 
-    fn marks(origin: usize, time: u64) -> Marks {
-        Marks::of(Dot { origin: Origin::from_index(origin), time: Timestamp::from_bits(time) })
+    fn dot(origin: usize, time: u64) -> Dot {
+        Dot { origin: Origin::from_index(origin), time: Timestamp::from_bits(time) }
     }
 
     fn seen(entries: &[u64]) -> Frontier {
         entries.iter().map(|time| Timestamp::from_bits(*time)).collect()
     }
 
+    /// A log in which each row was written once, by origin 0, at the time of its number and one.
+    fn written(rows: usize) -> Recency {
+        let mut log = Recency::default();
+        for row in 0..rows {
+            log.touch(row as u32, &[dot(0, row as u64 + 1)], rows, |_| {});
+        }
+        log
+    }
+
+    fn rows(log: &Recency, since: &[u64]) -> Vec<u32> {
+        log.entries_beyond(&seen(since)).flatten().collect()
+    }
+
     #[test]
     fn who_has_seen_all_is_shown_nothing_and_who_lacks_the_end_only_the_end() {
-        let mut log = Recency::default();
-        for row in 0..10 * CHUNK {
-            log.push(row as u32, &marks(0, row as u64 + 1));
-        }
-        let all = 10 * CHUNK as u64;
-        assert_eq!(log.entries_beyond(&seen(&[all])).count(), 0);
-        let rows: Vec<_> = log.entries_beyond(&seen(&[all - 1])).map(|(_, row)| row).collect();
-        assert_eq!(rows.len(), CHUNK);
-        assert_eq!(rows[0], all as u32 - 1);
-        assert_eq!(log.entries_beyond(&seen(&[])).count(), 10 * CHUNK);
+        let count = 10 * CHUNK;
+        let log = written(count);
+        assert_eq!(rows(&log, &[count as u64]), []);
+        let end = rows(&log, &[count as u64 - 1]);
+        assert_eq!((end.len(), end[0]), (CHUNK, count as u32 - 1));
+        assert_eq!(rows(&log, &[]).len(), count);
     }
 
     #[test]
     fn chunks_that_are_no_news_are_passed_over() {
+        let count = 10 * CHUNK;
         let mut log = Recency::default();
-        log.push(0, &marks(1, 5));
-        for row in 1..10 * CHUNK {
-            log.push(row as u32, &marks(0, row as u64));
+        log.touch(0, &[dot(1, 5)], count, |_| {});
+        for row in 1..count {
+            log.touch(row as u32, &[dot(0, row as u64)], count, |_| {});
         }
-        let rows: Vec<_> = log.entries_beyond(&seen(&[10 * CHUNK as u64, 4])).map(|(_, row)| row).collect();
-        assert_eq!(rows.len(), CHUNK);
-        assert_eq!(rows[CHUNK - 1], 0);
+        let old = rows(&log, &[count as u64, 4]);
+        assert_eq!((old.len(), old[CHUNK - 1]), (CHUNK, 0));
     }
 
     #[test]
-    fn compaction_keeps_order_and_what_was_reached() {
+    fn a_row_that_moves_to_the_end_takes_its_older_marks_along() {
+        let count = 10 * CHUNK;
         let mut log = Recency::default();
-        for row in 0..200 {
-            log.push(row, &marks(0, u64::from(row) + 1));
+        log.touch(0, &[dot(1, 5)], count, |_| {});
+        for row in 1..count {
+            log.touch(row as u32, &[dot(0, row as u64)], count, |_| {});
         }
-        let mut places = std::collections::BTreeMap::new();
-        let log = log.compact(|_, row| row % 2 == 0, |row, place| drop(places.insert(row, place)));
-        assert_eq!(log.len(), 100);
-        let entries: Vec<_> = log.entries_beyond(&seen(&[])).collect();
-        assert!(entries.iter().all(|(place, row)| places[row] == *place));
-        assert!(entries.is_sorted_by(|a, b| a.1 > b.1));
-        assert_eq!(log.entries_beyond(&seen(&[200])).count(), 0);
+        log.touch(0, &[dot(0, 9_000)], count, |marks| marks.raise(dot(1, 5)));
+        assert!(rows(&log, &[9_000, 4]).contains(&0), "who lacks the older mark must find the row");
+    }
+
+    #[test]
+    fn hot_rows_do_not_make_the_log_grow_and_keep_their_order() {
+        let mut log = Recency::default();
+        let count = 500;
+        for time in 0..100_000_u64 {
+            let row = (time * 7 % count as u64) as u32;
+            log.touch(row, &[dot(0, time + 1)], count, |_| {});
+        }
+        assert!(log.len() <= SHORT + ENTRIES_PER_ROW * count + CHUNK, "{} entries", log.len());
+        let newest_first: Vec<u32> = (0..count as u64).map(|age| ((99_999 - age) * 7 % 500) as u32).collect();
+        assert_eq!(rows(&log, &[]), newest_first);
+        log.remove(newest_first[0]);
+        assert_eq!(rows(&log, &[]), newest_first[1..]);
     }
 }

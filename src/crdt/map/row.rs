@@ -2,7 +2,6 @@
 
 use crate::causal::dot::Marks;
 use crate::crdt::change::Path;
-use crate::crdt::map::recency::Place;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::Since;
@@ -18,8 +17,6 @@ pub(super) struct Row<K, V> {
     pub(super) key: K,
     pub(super) value: V,
     pub(super) floor: Option<Box<Marks>>,
-    /// Where the row's entry in the recency log is.
-    pub(super) place: Place,
     pub(super) is_live: bool,
     /// Whether the row is in the list of those that have something to forget.
     pub(super) has_residue: bool,
@@ -33,7 +30,7 @@ impl<K: Key, V: Crdt> Clone for Row<K, V> {
 
 impl<K: Key, V: Crdt> Row<K, V> {
     pub(super) fn new(key: K, value: V, floor: Option<Box<Marks>>) -> Self {
-        Self { key, value, floor, place: 0, is_live: false, has_residue: false }
+        Self { key, value, floor, is_live: false, has_residue: false }
     }
 
     /// Whether the row says nothing at all.

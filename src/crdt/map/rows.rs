@@ -15,6 +15,8 @@ use crate::crdt::{Crdt, Key};
 
 /// More rows than this become a table.
 const FEW: usize = 16;
+/// Rows in a page of a table: what the first write after a fork copies.
+const PAGE: usize = 32;
 /// A table of no more rows than this becomes a list.
 const FEW_AGAIN: usize = 8;
 
@@ -33,7 +35,7 @@ pub(super) enum Rows<K, V> {
 /// All of it is shared with forks until one side writes.
 #[derive(Debug)]
 pub(super) struct Table<K, V> {
-    rows: Pages<Option<Row<K, V>>>,
+    rows: Pages<Row<K, V>, PAGE>,
     index: Index,
     seed: u64,
     hasher: FixedState,
@@ -48,18 +50,17 @@ struct Books {
     live: usize,
     /// The rows that have something to forget, or to be removed altogether.
     residue: im::Vector<u32>,
-    /// Memory for gathering a row's marks.
-    scratch: Marks,
 }
 
 impl Books {
-    /// Takes note that a row was written or merged; `fresh` are the events that did it.
+    /// Takes note that one of `rows` rows was written or merged; `fresh` are the events that did it.
     fn settle<K: Key, V: Crdt>(
         &mut self,
         number: u32,
         row: &mut Row<K, V>,
         fresh: &[Dot],
         has_residue: bool,
+        rows: usize,
     ) {
         let is_live = row.value.is_live();
         if is_live != row.is_live {
@@ -70,20 +71,9 @@ impl Books {
             row.has_residue = true;
             self.residue.push_back(number);
         }
-        if fresh.is_empty() {
-            return;
+        if !fresh.is_empty() {
+            self.recency.touch(number, fresh, rows, |marks| row.raise_marks(marks));
         }
-        if self.recency.is_open(row.place) {
-            self.recency.raise(fresh);
-        } else {
-            self.log(number, row);
-        }
-    }
-
-    fn log<K: Key, V: Crdt>(&mut self, number: u32, row: &mut Row<K, V>) {
-        self.scratch.clear();
-        row.raise_marks(&mut self.scratch);
-        row.place = self.recency.push(number, &self.scratch);
     }
 }
 
@@ -100,11 +90,11 @@ impl<K: Key, V: Crdt> Table<K, V> {
     }
 
     fn len(&self) -> usize {
-        self.rows.len() - self.free.len()
+        self.rows.end() - self.free.len()
     }
 
     fn row(&self, number: u32) -> Option<&Row<K, V>> {
-        self.rows.get(number as usize)?.as_ref()
+        self.rows.get(number as usize)
     }
 
     fn find<Q>(&self, key: &Q) -> Option<u32>
@@ -119,81 +109,57 @@ impl<K: Key, V: Crdt> Table<K, V> {
     /// Adds a row whose key is not in the table; where it stands in the log is the caller's to say.
     fn add(&mut self, row: Row<K, V>) -> u32 {
         let hash = self.hasher.hash_one(&row.key);
-        let number = match self.free.pop_back() {
-            Some(number) => {
-                if let Some(slot) = self.rows.get_mut(number as usize) {
-                    *slot = Some(row);
-                }
-                number
-            }
-            None => {
-                let number = u32::try_from(self.rows.len()).expect("fewer than 2^32 rows fit into memory");
-                self.rows.push(Some(row));
-                number
-            }
-        };
+        let number = self.free.pop_back().unwrap_or(self.rows.end() as u32);
+        assert!(number < u32::MAX, "fewer than 2^32 rows fit into memory");
+        self.rows.put(number as usize, row);
         let (rows, hasher) = (&self.rows, &self.hasher);
         let hash_of = |number: u32| {
-            let row = rows.get(number as usize).and_then(Option::as_ref);
-            row.map_or(0, |row| hasher.hash_one(&row.key))
+            rows.get(number as usize).map_or(0, |row| hasher.hash_one(&row.key))
         };
         self.index.insert(hash, number, hash_of);
         number
     }
 
     fn remove(&mut self, number: u32) -> Option<Row<K, V>> {
-        let row = self.rows.get_mut(number as usize)?.take()?;
+        let row = self.rows.take(number as usize)?;
         self.index.remove(self.hasher.hash_one(&row.key), number);
         self.free.push_back(number);
+        self.books.recency.remove(number);
         if row.is_live {
             self.books.live -= 1;
         }
         Some(row)
     }
 
-    /// Drops the log's invalid entries once they are more than the valid ones.
-    fn compact_log(&mut self) {
-        if self.books.recency.len() <= 2 * self.len() + 4 * FEW {
-            return;
-        }
-        let mut places = Vec::with_capacity(self.len());
-        let is_valid = |place, number| self.row(number).is_some_and(|row| row.place == place);
-        let compacted = self.books.recency.compact(is_valid, |number, place| places.push((number, place)));
-        self.books.recency = compacted;
-        for (number, place) in places {
-            if let Some(Some(row)) = self.rows.get_mut(number as usize) {
-                row.place = place;
-            }
-        }
-    }
-
     /// The rows, those touched last at the end.
     fn into_list(mut self) -> Vec<Row<K, V>> {
-        let entries: Vec<_> = self.books.recency.entries_beyond(&Frontier::default()).collect();
-        let mut list = Vec::with_capacity(self.len());
-        for (place, number) in entries.into_iter().rev() {
-            if let Some(slot) = self.rows.get_mut(number as usize)
-                && slot.as_ref().is_some_and(|row| row.place == place)
-            {
-                list.extend(slot.take());
-            }
-        }
-        list
+        let numbers: Vec<u32> = self.books.recency.entries_beyond(&Frontier::default()).flatten().collect();
+        numbers.into_iter().rev().filter_map(|number| self.rows.take(number as usize)).collect()
     }
 
     fn of(list: Vec<Row<K, V>>, seed: u64, reach: &Marks) -> Self {
         let mut table = Self::new(seed);
-        table.books.recency.raise(reach.as_slice());
+        table.books.recency.raise_reach(reach);
         for mut row in list {
             row.is_live = false;
             let has_residue = std::mem::take(&mut row.has_residue);
-            let number = table.add(row);
-            if let Some(Some(row)) = table.rows.get_mut(number as usize) {
-                table.books.log(number, row);
-                table.books.settle(number, row, &[], has_residue);
-            }
+            table.add_marked(row, has_residue);
         }
         table
+    }
+
+    /// Adds a row and takes note of all that it holds.
+    fn add_marked(&mut self, row: Row<K, V>, has_residue: bool) -> u32 {
+        let mut marks = Marks::default();
+        row.raise_marks(&mut marks);
+        let number = self.add(row);
+        let rows = self.len();
+        // A row without marks (all it holds are a counter's records) has its entry too: the log is the list of all rows.
+        self.books.recency.touch(number, marks.as_slice(), rows, |_| {});
+        if let Some(row) = self.rows.get_mut(number as usize) {
+            self.books.settle(number, row, &[], has_residue, rows);
+        }
+        number
     }
 }
 
@@ -223,7 +189,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Row<K, V>> {
         let (list, table) = match self {
             Self::Few(list) => (Some(list.iter()), None),
-            Self::Many(table) => (None, Some(table.rows.iter().flatten())),
+            Self::Many(table) => (None, Some(table.rows.iter())),
         };
         list.into_iter().flatten().chain(table.into_iter().flatten())
     }
@@ -267,10 +233,10 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                 Some(result)
             }
             Self::Many(table) => {
-                let row = table.rows.get_mut(number as usize)?.as_mut()?;
+                let rows = table.len();
+                let row = table.rows.get_mut(number as usize)?;
                 let (result, fresh, has_residue) = write(row);
-                table.books.settle(number, row, fresh, has_residue);
-                table.compact_log();
+                table.books.settle(number, row, fresh, has_residue, rows);
                 Some(result)
             }
         }
@@ -290,28 +256,25 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     pub(super) fn len_with_gaps(&self) -> usize {
         match self {
             Self::Few(list) => list.len(),
-            Self::Many(table) => table.rows.len(),
+            Self::Many(table) => table.rows.end(),
         }
     }
 
-    /// Adds a row whose key is not among them. The caller writes it next, or takes it out again.
-    pub(super) fn add(&mut self, row: Row<K, V>, seed: u64) -> u32 {
+    /// Adds a row whose key is not among them.
+    pub(super) fn add(&mut self, mut row: Row<K, V>, has_residue: bool, seed: u64) -> u32 {
         if let Self::Few(list) = self {
             if list.len() < FEW {
+                row.has_residue = has_residue;
                 list.push(row);
                 return list.len() as u32 - 1;
             }
             let table = Table::of(std::mem::take(list), seed, &Marks::default());
             *self = Self::Many(Box::new(table));
         }
-        let Self::Many(table) = self else {
-            unreachable!("a full list has just become a table");
-        };
-        let number = table.add(row);
-        if let Some(Some(row)) = table.rows.get_mut(number as usize) {
-            table.books.log(number, row);
+        match self {
+            Self::Many(table) => table.add_marked(row, has_residue),
+            Self::Few(_) => unreachable!("a full list has just become a table"),
         }
-        number
     }
 
     /// Takes a row out. Only the last one added may be taken out of a list: others keep their numbers.
@@ -344,7 +307,6 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                     recency: table.books.recency.clone(),
                     live: table.books.live,
                     residue: table.books.residue.clone(),
-                    scratch: Marks::default(),
                 },
             })),
         }
@@ -354,7 +316,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     pub(super) fn raise_marks(&self, marks: &mut Marks) {
         match self {
             Self::Few(list) => list.iter().for_each(|row| row.raise_marks(marks)),
-            Self::Many(table) => marks.raise_all(table.books.recency.reach()),
+            Self::Many(table) => table.books.recency.raise_marks(marks),
         }
     }
 
@@ -365,9 +327,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             Self::Many(table) => {
                 let mut visited = 0;
                 let entries = table.books.recency.entries_beyond(since).inspect(|_| visited += 1);
-                let rows =
-                    entries.filter_map(|(place, number)| table.row(number).filter(|row| row.place == place));
-                let mut rows: Vec<_> = rows.collect();
+                let mut rows: Vec<_> = entries.flatten().filter_map(|number| table.row(number)).collect();
                 rows.reverse();
                 (rows, visited)
             }
@@ -387,7 +347,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             }
             Self::Many(table) => {
                 for number in std::mem::take(&mut table.books.residue) {
-                    let Some(Some(row)) = table.rows.get_mut(number as usize) else {
+                    let Some(row) = table.rows.get_mut(number as usize) else {
                         continue;
                     };
                     row.has_residue = prune(row);
@@ -413,11 +373,12 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             return;
         };
         let len = table.len();
-        if len > FEW_AGAIN && len * 4 > table.rows.len() {
+        if len > FEW_AGAIN && len * 4 > table.rows.end() {
             return;
         }
         let seed = table.seed;
-        let reach = table.books.recency.reach().clone();
+        let mut reach = Marks::default();
+        table.books.recency.raise_marks(&mut reach);
         let Self::Many(table) = std::mem::take(self) else {
             return;
         };

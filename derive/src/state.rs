@@ -1,0 +1,212 @@
+//! The implementation of `Crdt`, field by field.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
+
+use crate::handle;
+use crate::input::{Field, Input};
+
+/// As `quote!`, with local variables that no name of the user can meet.
+macro_rules! code {
+    ($($tokens:tt)*) => { quote_spanned!(Span::mixed_site()=> $($tokens)*) };
+}
+
+pub(crate) fn implement(input: &Input<'_>) -> TokenStream {
+    let name = input.name;
+    let (impls, types, wheres) = input.bounded.split_for_impl();
+    let parts = [handle_and_reading(input), merging_and_undoing(input), delta(input), bytes(input)];
+    code! {
+        #[automatically_derived]
+        impl #impls ::driftless::Crdt for #name #types #wheres {
+            #(#parts)*
+        }
+    }
+}
+
+fn each(input: &Input<'_>, code: impl Fn(&Field<'_>) -> TokenStream) -> Vec<TokenStream> {
+    input.fields.iter().map(code).collect()
+}
+
+fn handle_and_reading(input: &Input<'_>) -> TokenStream {
+    let handle = handle::name(input);
+    let lifetime = handle::lifetime(input.generics);
+    let generics = handle::generics(input.generics);
+    let (_, types, _) = generics.split_for_impl();
+    let bottom = each(input, |Field { ident, of, .. }| code!(#ident: #of::bottom()));
+    let fork = each(input, |Field { ident, of, .. }| code!(#ident: #of::fork(&self.#ident)));
+    let is_live = each(input, |Field { ident, of, .. }| code!(#of::is_live(&self.#ident)));
+    let is_bottom = each(input, |Field { ident, of, .. }| code!(#of::is_bottom(&self.#ident)));
+    code! {
+        type Mut<#lifetime> = #handle #types;
+
+        fn bottom() -> Self {
+            Self { #(#bottom),* }
+        }
+
+        fn fork(&self) -> Self {
+            Self { #(#fork),* }
+        }
+
+        fn handle(writer: ::driftless::Writer<'_, Self>) -> Self::Mut<'_> {
+            #handle(writer)
+        }
+
+        fn is_live(&self) -> bool {
+            #(#is_live)||*
+        }
+
+        fn is_bottom(&self) -> bool {
+            #(#is_bottom)&&*
+        }
+    }
+}
+
+fn merging_and_undoing(input: &Input<'_>) -> TokenStream {
+    let join = each(input, |Field { ident, of, number, name, .. }| {
+        code! {
+            let inner = ::driftless::derived::Path::field(path, #number, #name);
+            #of::join(&mut self.#ident, theirs.#ident, merging, &inner);
+        }
+    });
+    let sink = each(input, |Field { ident, of, number, name, .. }| {
+        code! {
+            let inner = ::driftless::derived::Path::field(path, #number, #name);
+            #of::sink(&mut self.#ident, sinking, &inner);
+        }
+    });
+    let undo = each(input, |Field { ident, of, number, .. }| {
+        code! {
+            ::core::option::Option::Some((#number, rest)) => #of::undo(&mut self.#ident, rest, before),
+        }
+    });
+    code! {
+        fn join(
+            &mut self,
+            theirs: Self,
+            merging: &mut ::driftless::derived::Merging<'_>,
+            path: &::driftless::derived::Path<'_>,
+        ) {
+            #(#join)*
+        }
+
+        fn sink(
+            &mut self,
+            sinking: &mut ::driftless::derived::Sinking<'_>,
+            path: &::driftless::derived::Path<'_>,
+        ) {
+            #(#sink)*
+        }
+
+        fn undo(&mut self, steps: &[u32], before: ::driftless::derived::Before) {
+            match steps.split_first() {
+                #(#undo)*
+                step => ::core::unreachable!("an undo record leads to a field of its struct, not to {step:?}"),
+            }
+        }
+    }
+}
+
+fn delta(input: &Input<'_>) -> TokenStream {
+    let locals: Vec<_> = input.fields.iter().map(Field::local).collect();
+    let raise_marks = each(input, |Field { ident, of, .. }| code!(#of::raise_marks(&self.#ident, marks);));
+    let since = each(input, |Field { ident, of, .. }| code!(#of::since(&self.#ident, since)));
+    let whole = each(input, |field @ Field { ident, of, .. }| {
+        let local = field.local();
+        code!(#ident: #local.unwrap_or_else(|| #of::bottom()))
+    });
+    let prune = each(input, |Field { ident, of, .. }| code!(#of::prune(&mut self.#ident, pruning)));
+    // A chunk must not be filled by what holds nothing, or a transfer would never end.
+    let split = each(input, |Field { ident, of, .. }| {
+        code! {
+            #ident: if splitter.is_full() || #of::is_bottom(&self.#ident) {
+                #of::bottom()
+            } else {
+                #of::split(&mut self.#ident, splitter)
+            }
+        }
+    });
+    let append = each(input, |Field { ident, of, .. }| code!(#of::append(&mut self.#ident, next.#ident);));
+    code! {
+        fn raise_marks(&self, marks: &mut ::driftless::derived::Marks) {
+            #(#raise_marks)*
+        }
+
+        fn since(&self, since: &::driftless::derived::Since) -> ::core::option::Option<Self> {
+            #(let #locals = #since;)*
+            if #(#locals.is_none())&&* {
+                return ::core::option::Option::None;
+            }
+            ::core::option::Option::Some(Self { #(#whole),* })
+        }
+
+        fn prune(&mut self, pruning: &mut ::driftless::derived::Pruning<'_>) -> bool {
+            // Not `||`: each field is to be pruned.
+            #(#prune)|*
+        }
+
+        fn split(&mut self, splitter: &mut ::driftless::derived::Splitter) -> Self {
+            Self { #(#split),* }
+        }
+
+        fn append(&mut self, next: Self) {
+            #(#append)*
+        }
+    }
+}
+
+fn bytes(input: &Input<'_>) -> TokenStream {
+    let bitmap = each(
+        input,
+        |Field { ident, of, number, .. }| code!((u64::from(!#of::is_bottom(&self.#ident)) << #number)),
+    );
+    let encode = each(input, |Field { ident, of, number, .. }| {
+        code! {
+            if bitmap >> #number & 1 == 1 {
+                #of::encode(&self.#ident, encoder);
+            }
+        }
+    });
+    let decode = each(
+        input,
+        |Field { ident, of, number, .. }| code!(#ident: if bitmap >> #number & 1 == 1 { #of::decode(decoder)? } else { #of::bottom() }),
+    );
+    let canonical = each(input, |Field { ident, of, .. }| code!(#of::canonical(&self.#ident, canonical);));
+    let known = u64::MAX >> (u64::BITS as usize - input.fields.len());
+    code! {
+        fn encode(&self, encoder: &mut ::driftless::derived::Encoder) {
+            let bitmap: u64 = #(#bitmap)|*;
+            encoder.array(1 + bitmap.count_ones() as usize);
+            encoder.uint(bitmap);
+            #(#encode)*
+        }
+
+        fn decode(
+            decoder: &mut ::driftless::derived::Decoder<'_>,
+        ) -> ::core::result::Result<Self, ::driftless::derived::DecodeError> {
+            decoder.nested(|decoder| {
+                let start = decoder.at();
+                let len = decoder.array()?;
+                let at = decoder.at();
+                let bitmap = decoder.uint()?;
+                let unknown = bitmap & !#known;
+                if unknown != 0 {
+                    let field = u64::from(unknown.trailing_zeros());
+                    return ::core::result::Result::Err(
+                        ::driftless::derived::DecodeError::UnknownField { field, at },
+                    );
+                }
+                if len != 1 + bitmap.count_ones() as usize {
+                    return ::core::result::Result::Err(::driftless::derived::DecodeError::Expected {
+                        what: "a struct of as many fields as its bitmap says",
+                        at: start,
+                    });
+                }
+                ::core::result::Result::Ok(Self { #(#decode),* })
+            })
+        }
+
+        fn canonical(&self, canonical: &mut ::driftless::derived::Canonical<'_>) {
+            #(#canonical)*
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What each type of state needs to be tested against the oracle.
+
+mod document;
+mod types;
+
+use std::collections::BTreeMap;
+use std::panic;
+
+use driftless::{Crdt, ReplicaId, Timestamp, Value, VersionVector};
+
+use crate::oracle::{Entry, Item, Live, Oracle, Payload, Place, Transaction};
+
+/// State that can be tested against the oracle.
+pub trait Subject: Crdt {
+    /// Does what the script says, to the engine through `handle` and to the oracle.
+    ///
+    /// # Errors
+    /// What stopped it.
+    fn act(handle: &mut Self::Mut<'_>, script: &mut Script<'_>) -> Result<(), Stop>;
+
+    /// Removes all there is, in the engine.
+    fn wipe(handle: &mut Self::Mut<'_>);
+
+    /// Reads what is live off the canonical bytes.
+    ///
+    /// # Errors
+    /// The bytes are not canonical.
+    fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String>;
+
+    /// Reads what is live as an application does.
+    fn read(&self, place: &mut Place, readings: &mut Readings);
+}
+
+/// Why a script came to an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The script asked for an error.
+    Planned,
+    /// The engine did not do what the oracle says it must.
+    Fault(String),
+}
+
+impl Stop {
+    /// A fault, unless `holds`.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn unless(holds: bool, fault: impl FnOnce() -> String) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self::Fault(fault())) }
+    }
+}
+
+/// How a transaction is broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fuse {
+    /// By an error.
+    Error,
+    /// By a panic that passes through.
+    Panic,
+    /// By a panic that is caught within the transaction.
+    CaughtPanic,
+}
+
+/// What a planned panic carries.
+#[derive(Debug)]
+pub struct PlannedPanic;
+
+/// What a transaction does: numbers to choose by, the oracle's view of it, and where in the state it is.
+#[derive(Debug)]
+pub struct Script<'a> {
+    oracle: Transaction<'a>,
+    place: Place,
+    choices: std::slice::Iter<'a, u8>,
+    /// How many keys a map may have.
+    keys: u8,
+    /// How the transaction is broken off, and after how many writes.
+    fuse: Option<(Fuse, usize)>,
+    log: Vec<String>,
+}
+
+impl<'a> Script<'a> {
+    /// A script of a transaction of `author`, who has seen `saw`.
+    pub fn new(
+        oracle: &'a mut Oracle,
+        author: ReplicaId,
+        stamp: Timestamp,
+        saw: VersionVector,
+        keys: u8,
+        fuse: Option<(Fuse, usize)>,
+    ) -> Self {
+        let oracle = oracle.transaction(author, stamp, saw);
+        Self { oracle, place: Vec::new(), choices: [].iter(), keys, fuse, log: Vec::new() }
+    }
+
+    /// Chooses by these numbers from now on; by zeros when they are used up.
+    pub fn choose_by(&mut self, choices: &'a [u8]) {
+        self.choices = choices.iter();
+    }
+
+    /// A choice below `count`.
+    pub fn pick(&mut self, count: usize) -> usize {
+        self.choices.next().map_or(0, |choice| usize::from(*choice) % count.max(1))
+    }
+
+    /// A number of a key, few enough for replicas to meet.
+    pub fn key(&mut self) -> u8 {
+        let keys = usize::from(self.keys);
+        self.pick(keys) as u8
+    }
+
+    /// Goes one step down for as long as `act` runs.
+    pub fn at<R>(&mut self, item: Item, act: impl FnOnce(&mut Self) -> R) -> R {
+        self.place.push(item);
+        let result = act(self);
+        self.place.pop();
+        result
+    }
+
+    /// What the oracle says of the transaction so far.
+    pub fn oracle(&self) -> &Transaction<'a> {
+        &self.oracle
+    }
+
+    /// Where the script is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Takes note of a write here, which the engine has just made.
+    ///
+    /// # Errors
+    /// It is time to break off.
+    pub fn wrote(&mut self, payload: Payload) -> Result<(), Stop> {
+        self.log.push(format!("{} := {payload:?}", show(&self.place)));
+        self.oracle.write(&self.place, payload);
+        self.burn()
+    }
+
+    /// Takes note of a removal here, of which the engine has just said whether it found anything.
+    ///
+    /// # Errors
+    /// The oracle says otherwise, or it is time to break off.
+    pub fn removed(&mut self, found: bool) -> Result<(), Stop> {
+        self.log.push(format!("{} removed", show(&self.place)));
+        let expected = self.oracle.remove(&self.place);
+        Stop::unless(found == expected, || {
+            format!("a removal of {} found {found}, not {expected}", show(&self.place))
+        })?;
+        self.burn()
+    }
+
+    fn burn(&mut self) -> Result<(), Stop> {
+        match &mut self.fuse {
+            None => Ok(()),
+            Some((_, left @ 1..)) => {
+                *left -= 1;
+                Ok(())
+            }
+            Some((Fuse::Error, 0)) => Err(Stop::Planned),
+            Some((Fuse::Panic | Fuse::CaughtPanic, 0)) => panic::resume_unwind(Box::new(PlannedPanic)),
+        }
+    }
+
+    /// What was done, to be shown.
+    pub fn into_log(self) -> Vec<String> {
+        self.log
+    }
+}
+
+/// Canonical bytes on their way to be read.
+#[derive(Debug)]
+pub struct Canonical<'a>(&'a [u8]);
+
+impl<'a> Canonical<'a> {
+    /// What is live in a state, off its canonical bytes.
+    ///
+    /// # Errors
+    /// They are not canonical.
+    pub fn live<S: Subject>(bytes: &'a [u8]) -> Result<Live, String> {
+        let mut canonical = Self(bytes);
+        let mut live = Live::new();
+        S::parse(&mut canonical, &mut Vec::new(), &mut live)?;
+        if canonical.0.is_empty() { Ok(live) } else { Err("canonical bytes are left over".to_owned()) }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or("canonical bytes are cut off")?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// The bytes end here; so for all that follow.
+    pub fn uint(&mut self) -> Result<u64, String> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    /// A count of a counter.
+    ///
+    /// # Errors
+    /// The bytes end here, or the count is beyond 64 bits.
+    pub fn count(&mut self) -> Result<i64, String> {
+        let count = self.take().map(i128::from_be_bytes)?;
+        i64::try_from(count).map_err(|_| format!("{count} is beyond 64 bits"))
+    }
+
+    /// A value.
+    ///
+    /// # Errors
+    /// It is no value.
+    pub fn value(&mut self) -> Result<Value, String> {
+        rmp_serde::from_read(&mut self.0).map_err(|error| error.to_string())
+    }
+
+    /// What was written, and its dot before it.
+    ///
+    /// # Errors
+    /// That of `payload`, or the bytes end here.
+    pub fn entry(
+        &mut self,
+        payload: impl FnOnce(&mut Self) -> Result<Payload, String>,
+    ) -> Result<Entry, String> {
+        let author = ReplicaId::new(uuid::Uuid::from_bytes(self.take()?));
+        let stamp = Timestamp::from_bits(self.uint()?);
+        Ok(Entry { stamp, author, payload: payload(self)? })
+    }
+
+    /// All that is live at a place that nothing lies below.
+    ///
+    /// # Errors
+    /// That of `payload`, or the bytes end here.
+    pub fn entries(
+        &mut self,
+        place: &Place,
+        live: &mut Live,
+        payload: impl Fn(&mut Self) -> Result<Payload, String>,
+    ) -> Result<(), String> {
+        let count = self.uint()?;
+        let entries = (0..count).map(|_| self.entry(&payload)).collect::<Result<Vec<_>, _>>()?;
+        if !entries.is_empty() {
+            live.insert(place.clone(), entries);
+        }
+        Ok(())
+    }
+}
+
+/// What an application reads at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The values of a register, with their stamps.
+    Values(Vec<(Timestamp, Value)>),
+    /// A flag is on, or an element is there.
+    On,
+    /// The sum of a counter.
+    Sum(i128),
+}
+
+/// What an application reads, place by place.
+pub type Readings = BTreeMap<Place, Reading>;
+
+/// What an application must read of what is live.
+pub fn readings(live: &Live) -> Readings {
+    let readings = live.iter().map(|(place, entries)| {
+        let values = entries.iter().filter_map(|entry| match &entry.payload {
+            Payload::Value(value) => Some((entry.stamp, value.clone())),
+            Payload::On | Payload::Count(_) => None,
+        });
+        let counts = entries.iter().filter_map(|entry| match entry.payload {
+            Payload::Count(count) => Some(i128::from(count)),
+            Payload::On | Payload::Value(_) => None,
+        });
+        let reading = match entries.first().map(|entry| &entry.payload) {
+            Some(Payload::Value(_)) => Reading::Values(values.collect()),
+            Some(Payload::Count(_)) => Reading::Sum(counts.sum()),
+            Some(Payload::On) | None => Reading::On,
+        };
+        (place.clone(), reading)
+    });
+    readings.collect()
+}
+
+/// A place, to be shown.
+pub fn show(place: &Place) -> String {
+    let items = place.iter().map(|item| match item {
+        Item::Field(name) => format!(".{name}"),
+        Item::Key(key) => format!("/{key}"),
+        Item::Kind(kind) => format!("<{kind}>"),
+    });
+    items.collect()
+}
