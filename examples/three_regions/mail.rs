@@ -1,0 +1,27 @@
+//! What a region's loop is told: by its links, and by the conductor.
+
+use std::sync::mpsc::Sender;
+
+use driftless::Digest;
+
+use crate::link::{Kind, Outlet};
+use crate::regions::Index;
+
+/// A message to a region's loop.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A link is connected.
+    Up(Index, Outlet),
+    /// A link is gone, and why.
+    Down(Index, String),
+    /// A frame arrived, its delay passed.
+    Frame(Index, Kind, Vec<u8>),
+    /// Load the airports of this region.
+    Load,
+    /// Writing begins at this time, in microseconds since the job began.
+    Write(u64),
+    /// Answer with the digest of what is held.
+    Digest(Sender<Digest>),
+    /// End the loop and hand over what is held and what was measured.
+    Finish,
+}

@@ -1,0 +1,330 @@
+//! What the job says in the end.
+
+use crate::job::Done;
+use crate::measure::{Forgetting, Lag, Logs, Phase, Traffic, percentile, sorted, staleness_us};
+use crate::model::{Difference, differences};
+use crate::regions::{COUNT, CUT_OFF, Index, LINKS, REGIONS, delay_ms, pairs};
+use crate::schedule::Plan;
+use crate::table::{Table, grouped, millis, seconds, tenth};
+
+/// Columns of the picture of lags.
+const PICTURE: usize = 60;
+/// Differences that are shown.
+const DIFFERENCES: usize = 10;
+/// Rows of the table of what was forgotten.
+const FORGETTINGS: u64 = 10;
+
+/// Prints the report. Returns whether all regions agree.
+pub(crate) fn print(plan: &Plan, done: &Done) -> bool {
+    let logs = Logs::new(done.outcomes.each_ref().map(|outcome| &outcome.log), done.begins_us);
+    println!(
+        "Three regions, {} airports, {} s of {} writes/s in each region, seed {}",
+        grouped(plan.records),
+        plan.seconds,
+        grouped(plan.rate),
+        plan.seed
+    );
+    println!("schedule {:016x} (the same records, seconds, rate and seed give the same)", plan.digest());
+    load(done, &logs);
+    writes(plan, done);
+    shipping(done, &logs);
+    lags(done, &logs);
+    forgetting(plan, done);
+    agreement(done)
+}
+
+fn heading(text: &str) {
+    println!("\n{text}");
+}
+
+fn load(done: &Done, logs: &Logs<'_>) {
+    let mut all = Traffic::default();
+    for (from, to) in pairs() {
+        all += logs.traffic(from, to, Phase::Load);
+    }
+    heading("Load: each airport is written in the region nearest to it");
+    for (region, count) in REGIONS.iter().zip(done.loaded) {
+        println!("  {}  {:<10} {:>7}", region.name, region.place, grouped(count));
+    }
+    println!(
+        "  shipped: {} kB for {} changes, {} B/change; keys and values alone are {} B/change",
+        grouped(all.bytes / 1000),
+        grouped(all.written.changes),
+        tenth(all.bytes_per_change()),
+        tenth(all.value_bytes_per_change()),
+    );
+    println!("  after {} s all regions held all, digest {}", seconds(done.load_us), done.load_digest);
+}
+
+fn writes(plan: &Plan, done: &Done) {
+    heading("Writes: how long the call of each took, and how late it began because its region was busy");
+    let heads = [
+        ["", ""],
+        ["planned", "writes"],
+        ["made", "writes"],
+        ["removed", "airports"],
+        ["re-created", "airports"],
+        ["call p50", "us"],
+        ["call p99", "us"],
+        ["call max", "us"],
+        ["late p50", "ms"],
+        ["late p99", "ms"],
+        ["late max", "ms"],
+        ["concurrent", "cells"],
+    ];
+    let mut table = Table::new(1, heads);
+    for (region, outcome) in REGIONS.iter().zip(&done.outcomes) {
+        let log = &outcome.log;
+        let (calls, late) = (sorted(log.write_ns.iter().copied()), sorted(log.late_us.iter().copied()));
+        let call = |hundredths| tenth(Some(percentile(&calls, hundredths) as f64 / 1e3));
+        let late = |hundredths| millis(percentile(&late, hundredths));
+        table.row([
+            region.name.to_owned(),
+            grouped(plan.seconds * plan.rate),
+            grouped(log.write_ns.len() - log.without_effect),
+            grouped(log.deleted),
+            grouped(log.created_again),
+            call(50),
+            call(99),
+            call(100),
+            late(50),
+            late(99),
+            late(100),
+            grouped(log.conflicts),
+        ]);
+    }
+    table.print();
+    note("planned and not made: removals of what another region had removed before.");
+    note("concurrent: cells that a merge left with values of regions that had not seen each other's.");
+}
+
+fn shipping(done: &Done, logs: &Logs<'_>) {
+    let heads = [
+        ["", ""],
+        ["deltas", "count"],
+        ["deltas", "kB"],
+        ["changes", "count"],
+        ["new there", "changes"],
+        ["shipped", "B/change"],
+        ["key+value", "B/change"],
+    ];
+    let shipped = |phase| {
+        let mut table = Table::new(1, heads);
+        for (from, to) in pairs() {
+            let traffic = logs.traffic(from, to, phase);
+            if traffic.deltas > 0 {
+                table.row([
+                    pair(from, to),
+                    grouped(traffic.deltas),
+                    tenth(Some(traffic.bytes as f64 / 1e3)),
+                    grouped(traffic.written.changes),
+                    grouped(traffic.news),
+                    tenth(traffic.bytes_per_change()),
+                    tenth(traffic.value_bytes_per_change()),
+                ]);
+            }
+        }
+        table.print();
+    };
+    heading("Shipped while connected: what changed within 10 ms at a time");
+    shipped(Phase::Writing);
+    let logs_of = || done.outcomes.iter().map(|outcome| &outcome.log);
+    let all: u64 = logs_of().flat_map(|log| log.bytes).sum();
+    let deltas: u64 = logs_of().flat_map(|log| &log.shipments).map(|shipment| shipment.bytes).sum();
+    note("key+value: the key and the value that was written, as MessagePack, and nothing else.");
+    note(&format!(
+        "beside deltas all regions sent {} kB of greetings and heartbeats.",
+        grouped((all - deltas) / 1000)
+    ));
+
+    heading(
+        "Shipped by the first delta after the cut: all that the other had missed, less what was overwritten",
+    );
+    shipped(Phase::CatchUp);
+    note("what two regions hold is sent by both; it is new from the one whose delta comes first.");
+    let (parked, gaps): (usize, usize) =
+        (logs_of().map(|log| log.parked).sum(), logs_of().map(|log| log.gaps).sum());
+    note(&format!("{parked} deltas came before what they go on from, and waited for it;"));
+    note(&format!("{gaps} times it did not come in time, and the region asked for all that it lacked."));
+}
+
+fn pair(from: Index, to: Index) -> String {
+    format!("{} to {}", REGIONS[from].name, REGIONS[to].name)
+}
+
+fn note(text: &str) {
+    println!("    {text}");
+}
+
+fn lags(done: &Done, logs: &Logs<'_>) {
+    heading("Replication lag: from each write to the merge that brought it to another region");
+    let mut table = Table::new(
+        1,
+        [
+            ["", ""],
+            ["distance", "ms"],
+            ["connected", "writes"],
+            ["lag p50", "ms"],
+            ["lag p99", "ms"],
+            ["lag max", "ms"],
+            ["by the cut", "writes"],
+            ["peak", "ms"],
+        ],
+    );
+    let all: Vec<(Index, Index, Vec<Lag>)> =
+        pairs().map(|(from, to)| (from, to, logs.lags(from, to))).collect();
+    for (from, to, lags) in &all {
+        let of = |is_catch_up| {
+            let lags = lags.iter().filter(|lag| lag.is_catch_up == is_catch_up);
+            sorted(lags.map(|lag| lag.lag_us))
+        };
+        let (connected, cut) = (of(false), of(true));
+        let peak = cut.last().map_or("-".to_owned(), |peak| millis(*peak));
+        table.row([
+            pair(*from, *to),
+            delay_ms(*from, *to).to_string(),
+            grouped(connected.len()),
+            millis(percentile(&connected, 50)),
+            millis(percentile(&connected, 99)),
+            millis(percentile(&connected, 100)),
+            grouped(cut.len()),
+            peak,
+        ]);
+    }
+    table.print();
+    note("by the cut: held up by it, and brought by the first delta after it.");
+    picture(done, &all);
+}
+
+fn picture(done: &Done, all: &[(Index, Index, Vec<Lag>)]) {
+    let (start_us, end_us) = (done.begins_us, done.agreed_us.unwrap_or(0).max(done.last_write_us));
+    let column_us = (end_us - start_us).div_ceil(PICTURE as u64).max(1);
+    let at = |column: usize| start_us + (column as u64 + 1) * column_us;
+    let ages: Vec<Vec<u64>> = all
+        .iter()
+        .map(|(_, _, lags)| (0..PICTURE).map(|column| staleness_us(lags, at(column))).collect())
+        .collect();
+    let most = ages.iter().flatten().copied().max().unwrap_or(0).max(1);
+    println!(
+        "\n  age of the oldest write under way; a column is {:.2} s, a full block {} s",
+        column_us as f64 / 1e6,
+        seconds(most)
+    );
+    let name = REGIONS[CUT_OFF].name;
+    let ruler = (0..PICTURE).map(|column| match at(column) {
+        at if at > done.cut_us && at <= done.healed_us => '-',
+        _ => ' ',
+    });
+    println!("            {}  {name} cut off", ruler.collect::<String>().trim_end());
+    for ((from, to, _), ages) in all.iter().zip(ages) {
+        let blocks = ages.iter().map(|age| {
+            const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+            BLOCKS[(age * 8).div_ceil(most).min(8) as usize]
+        });
+        let blocks: String = blocks.collect();
+        println!("  {}  {}", pair(*from, *to), blocks.trim_end());
+    }
+}
+
+fn forgetting(plan: &Plan, done: &Done) {
+    heading("Forgotten because all regions had seen it; the rest waited for whoever was furthest behind");
+    let mut heads = vec![["until".to_owned(), "s".to_owned()]];
+    for region in &REGIONS {
+        heads.push([region.name.to_owned(), "rows".to_owned()]);
+        heads.push([String::new(), "marks".to_owned()]);
+        heads.push([String::new(), "behind, s".to_owned()]);
+    }
+    let mut table = Table::of(0, heads);
+    let seconds_of_row = plan.seconds.div_ceil(FORGETTINGS);
+    let rows = plan.seconds.div_ceil(seconds_of_row);
+    // All regions forget at whole seconds after writing began, or a moment later.
+    let second_of = |at_us: u64| (at_us.saturating_sub(done.begins_us) + 500_000) / 1_000_000;
+    let ends_us = done.begins_us + plan.seconds * 1_000_000 + 50_000;
+    for row in 1..=rows + 1 {
+        let is_last = row > rows;
+        let mut cells = vec![if is_last { "after".to_owned() } else { (row * seconds_of_row).to_string() }];
+        for outcome in &done.outcomes {
+            let is_of_row = |time: &&Forgetting| match time.at_us {
+                at_us if at_us <= done.begins_us => false,
+                at_us if at_us > ends_us => is_last,
+                at_us => !is_last && second_of(at_us).div_ceil(seconds_of_row).max(1) == row,
+            };
+            let times: Vec<_> = outcome.log.forgetting.iter().filter(is_of_row).collect();
+            cells.push(grouped(times.iter().map(|time| time.rows).sum::<usize>()));
+            cells.push(grouped(times.iter().map(|time| time.marks).sum::<usize>()));
+            let furthest = times.last().and_then(|time| time.behind.iter().max_by_key(|(_, ms)| *ms));
+            cells.push(match furthest {
+                Some((region, ms)) => format!("{} {:.1}", REGIONS[*region].name, *ms as f64 / 1e3),
+                None => "-".to_owned(),
+            });
+        }
+        table.row(cells);
+    }
+    table.print();
+    let left = done.outcomes.each_ref().map(|outcome| outcome.removed_rows);
+    let left: Vec<String> =
+        REGIONS.iter().zip(left).map(|(region, rows)| format!("{} {}", region.name, grouped(rows))).collect();
+    note(&format!("rows of removed airports and tags that are left: {}", left.join(", ")));
+    if !done.is_all_forgotten {
+        note("not all that was held was known to be seen by all when the job ended");
+    }
+}
+
+/// Prints whether all regions agree, and what they do not agree on.
+fn agreement(done: &Done) -> bool {
+    heading("Agreement");
+    for (region, outcome) in REGIONS.iter().zip(&done.outcomes) {
+        println!(
+            "  {}  digest {}  {} airports, {} canonical bytes",
+            region.name,
+            outcome.digest,
+            grouped(outcome.snapshot.len()),
+            grouped(outcome.canonical_bytes.len()),
+        );
+    }
+    let is_same_events = match done.agreed_us {
+        Some(agreed_us) => {
+            println!(
+                "  {} ms from the last write until all held the same events; the longest link takes {} ms",
+                millis(agreed_us.saturating_sub(done.last_write_us)),
+                LINKS.iter().map(|(_, _, delay)| delay).max().unwrap_or(&0),
+            );
+            true
+        }
+        None => {
+            println!("  not all regions hold the same events:");
+            for (region, outcome) in REGIONS.iter().zip(&done.outcomes) {
+                println!("    {}  {:?}", region.name, outcome.snapshot.vector());
+            }
+            false
+        }
+    };
+    for (region, outcome) in REGIONS.iter().zip(&done.outcomes) {
+        // That the links of who is cut off break is what the job is about.
+        let unexpected = outcome.log.downs.iter().filter(|reason| *reason != crate::link::CUT);
+        unexpected.for_each(|reason| println!("  a link of {} broke: {reason}", region.name));
+    }
+    let is_same = |one: &crate::region::Outcome, other: &crate::region::Outcome| {
+        one.digest == other.digest && one.canonical_bytes == other.canonical_bytes
+    };
+    let [first, others @ ..] = &done.outcomes;
+    if is_same_events && others.iter().all(|other| is_same(first, other)) {
+        println!("  converged: all regions hold the same, to the byte");
+        return true;
+    }
+    println!("  NOT CONVERGED");
+    let (count, found) =
+        differences(&done.outcomes.each_ref().map(|outcome| outcome.snapshot.clone()), DIFFERENCES);
+    if count == 0 {
+        println!("  all fields read the same; what differs is the stamps of additions to counters or sets");
+    } else {
+        println!("  {} fields differ; the first of them:", grouped(count));
+    }
+    for Difference { key, field, readings } in found {
+        println!("  {key} {field}");
+        for region in 0..COUNT {
+            println!("    {}  {}", REGIONS[region].name, readings[region]);
+        }
+    }
+    false
+}
