@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
+use std::collections::HashSet;
+
 use driftless::{
     Change, Config, Counter, Crdt, Datum, DecodeError, Flag, LwwRegister, MergeError, MergeMap, MvRegister,
     OrSet, PathItem, PendingDelta, Replica, ReplicaId, TransactError, Value,
@@ -395,8 +397,10 @@ fn sixty_four_fields_are_told_apart() {
     assert_eq!(WIDE.len(), 64);
     let mut eu = replica::<Wide>(1);
     let mut us = replica::<Wide>(2);
+    let mut digests = HashSet::from([eu.digest()]);
     for (index, (name, enable, _)) in WIDE.iter().enumerate() {
         eu.write(1_000, enable).unwrap();
+        assert!(digests.insert(eu.digest()));
         assert_eq!(shown(&send(&eu, &mut us)), [((*name).to_owned(), Some(Value::Bool(true)))]);
         for (other, (_, _, is_enabled)) in WIDE.iter().enumerate() {
             assert_eq!(is_enabled(us.state()), other <= index);

@@ -166,10 +166,11 @@ fn bytes(input: &Input<'_>) -> TokenStream {
             }
         }
     });
-    let decode = each(
-        input,
-        |Field { ident, of, number, .. }| code!(#ident: if bitmap >> #number & 1 == 1 { #of::decode(decoder)? } else { #of::bottom() }),
-    );
+    let decode = each(input, |Field { ident, of, number, .. }| {
+        code! {
+            #ident: if bitmap >> #number & 1 == 1 { #of::decode(decoder)? } else { #of::bottom() }
+        }
+    });
     let canonical = each(input, |Field { ident, of, .. }| code!(#of::canonical(&self.#ident, canonical);));
     let known = u64::MAX >> (u64::BITS as usize - input.fields.len());
     code! {

@@ -9,6 +9,7 @@
 pub(crate) mod message;
 pub(crate) mod pending;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::causal::frontier::Frontier;
@@ -20,7 +21,6 @@ use crate::crdt::Crdt;
 ///
 /// Made by [`Replica::delta_since`](crate::Replica::delta_since), or from bytes by
 /// [`Replica::decode`](crate::Replica::decode); merged by [`Replica::merge`](crate::Replica::merge).
-#[derive(Debug)]
 pub struct Delta<S> {
     /// The ids that the numbers in `state` and in the vectors mean.
     pub(crate) origins: Arc<Origins>,
@@ -34,6 +34,18 @@ pub struct Delta<S> {
     /// The bytes it came as; zero if it was not decoded.
     pub(crate) bytes: usize,
     pub(crate) rows_visited: usize,
+}
+
+impl<S> fmt::Debug for Delta<S> {
+    /// Where it leads from and to; not what it holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delta")
+            .field("from", &self.from.to_vector(&self.origins))
+            .field("to", &self.to.to_vector(&self.origins))
+            .field("is_complete", &self.cut.is_some())
+            .field("chunk", &self.chunk)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A place in a transfer in chunks.

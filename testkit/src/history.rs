@@ -74,8 +74,8 @@ pub enum Step {
     Deliver {
         /// Which.
         message: usize,
-        /// Who receives it.
-        to: usize,
+        /// Who receives it, if not the one it was made for.
+        elsewhere: Option<usize>,
         /// Of a message in chunks, how many of those that have not arrived yet.
         chunks: usize,
     },
@@ -126,6 +126,22 @@ pub enum Step {
         /// Which of the others know: one bit each.
         by: u8,
     },
+    /// Others no longer wait for a replica, sync with each other but not with it, and forget.
+    Absence {
+        /// Who is absent.
+        who: usize,
+    },
+    /// A replica is sent a delta in chunks, and writes while they arrive.
+    Interrupted {
+        /// Who sends.
+        from: usize,
+        /// Who receives, and writes.
+        to: usize,
+        /// The size of a chunk.
+        bytes: usize,
+        /// For each operation, the numbers that it chooses by.
+        ops: Vec<Vec<u8>>,
+    },
     /// A new replica comes.
     Join,
     /// A reader takes a snapshot, and keeps it.
@@ -167,32 +183,40 @@ fn wrong_ms() -> impl Strategy<Value = i64> {
 fn step(theme: Theme) -> impl Strategy<Value = Step> {
     let at = || 0..64_usize;
     let forgets = if theme == Theme::NoForgetting { 0 } else { 1 };
-    let evicts = if theme == Theme::Eviction { 4 } else { 1 };
+    let evicts = if theme == Theme::Eviction { 3 } else { 1 };
+    let by = || prop_oneof![3 => Just(u8::MAX), 1 => any::<u8>()];
     let write = (at(), wrong_ms(), ops(), fuse());
     let write = write.prop_map(|(at, wrong_ms, ops, fuse)| Step::Write { at, wrong_ms, ops, fuse });
     let pass = prop_oneof![9 => 1..40_u64, 1 => Just(100_000)].prop_map(|ms| Step::Pass { ms });
     let sync = (at(), at(), route()).prop_map(|(from, to, route)| Step::Sync { from, to, route });
     let send = (at(), at(), route(), any::<bool>());
     let send = send.prop_map(|(from, to, route, is_stale)| Step::Send { from, to, route, is_stale });
-    let deliver = (at(), at(), 1..4_usize);
-    let deliver = deliver.prop_map(|(message, to, chunks)| Step::Deliver { message, to, chunks });
+    let elsewhere = prop_oneof![3 => Just(None), 1 => at().prop_map(Some)];
+    let deliver = (at(), elsewhere, 1..5_usize);
+    let deliver =
+        deliver.prop_map(|(message, elsewhere, chunks)| Step::Deliver { message, elsewhere, chunks });
     let report = (at(), at(), any::<bool>());
     let report = report.prop_map(|(about, to, is_old)| Step::Report { about, to, is_old });
+    let interrupted = (at(), at(), 1..100_usize, ops());
+    let interrupted =
+        interrupted.prop_map(|(from, to, bytes, ops)| Step::Interrupted { from, to, bytes, ops });
     let steps = [
         (60, write.boxed()),
         (12, pass.boxed()),
         (30, sync.boxed()),
-        (12, send.boxed()),
-        (24, deliver.boxed()),
+        (20, send.boxed()),
+        (36, deliver.boxed()),
         (2, at().prop_map(|message| Step::Lose { message }).boxed()),
         (8, report.boxed()),
         (6, (at(), at()).prop_map(|(from, to)| Step::Relay { from, to }).boxed()),
-        (12 * forgets, (at(), at()).prop_map(|(from, to)| Step::Settle { from, to }).boxed()),
+        (24 * forgets, (at(), at()).prop_map(|(from, to)| Step::Settle { from, to }).boxed()),
         (12 * forgets, at().prop_map(|at| Step::Forget { at }).boxed()),
-        (2 * evicts * forgets, (at(), any::<u8>()).prop_map(|(who, by)| Step::Evict { who, by }).boxed()),
-        (2 * evicts * forgets, (at(), any::<u8>()).prop_map(|(who, by)| Step::Readmit { who, by }).boxed()),
+        (4 * evicts * forgets, (at(), by()).prop_map(|(who, by)| Step::Evict { who, by }).boxed()),
+        (2 * evicts * forgets, (at(), by()).prop_map(|(who, by)| Step::Readmit { who, by }).boxed()),
+        (3 * evicts * forgets, at().prop_map(|who| Step::Absence { who }).boxed()),
+        (4, interrupted.boxed()),
         (1, Just(Step::Join).boxed()),
-        (4, at().prop_map(|at| Step::Snapshot { at }).boxed()),
+        (6, at().prop_map(|at| Step::Snapshot { at }).boxed()),
     ];
     Union::new_weighted(steps.into_iter().filter(|(weight, _)| *weight > 0).collect())
 }

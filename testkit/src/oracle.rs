@@ -100,7 +100,12 @@ pub struct Oracle {
 impl Oracle {
     /// Begins a transaction with a stamp, of an author who has seen `saw`. It is there for good unless it is
     /// [taken back](Self::take_back).
-    pub fn transaction(&mut self, author: ReplicaId, stamp: Timestamp, saw: VersionVector) -> Transaction<'_> {
+    pub fn transaction(
+        &mut self,
+        author: ReplicaId,
+        stamp: Timestamp,
+        saw: VersionVector,
+    ) -> Transaction<'_> {
         let start = self.events.len();
         Transaction { oracle: self, author, stamp, saw, start }
     }

@@ -141,12 +141,29 @@ impl<'a> Script<'a> {
     /// # Errors
     /// The oracle says otherwise, or it is time to break off.
     pub fn removed(&mut self, found: bool) -> Result<(), Stop> {
+        self.note_removal(found)?;
+        self.burn()
+    }
+
+    /// Takes note of the removal of all keys here, of which the engine has just said how many it found.
+    ///
+    /// # Errors
+    /// As of [`removed`](Self::removed).
+    pub fn cleared(&mut self, mut keys: Vec<Value>, found: usize) -> Result<(), Stop> {
+        Stop::unless(found == keys.len(), || format!("{found} of {keys:?} were cleared"))?;
+        keys.sort_unstable();
+        for key in keys {
+            self.at(Item::Key(key), |script| script.note_removal(true))?;
+        }
+        self.burn()
+    }
+
+    fn note_removal(&mut self, found: bool) -> Result<(), Stop> {
         self.log.push(format!("{} removed", show(&self.place)));
         let expected = self.oracle.remove(&self.place);
         Stop::unless(found == expected, || {
             format!("a removal of {} found {found}, not {expected}", show(&self.place))
-        })?;
-        self.burn()
+        })
     }
 
     fn burn(&mut self) -> Result<(), Stop> {

@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn lower_layers_and_the_module_itself_may_be_named() {
         let source = "use crate::causal::{dot::Dot, id::ReplicaId};\nuse crate::crdt::map::row::Row;\n\
-            pub(crate) fn f(at: crate::clock::Timestamp) {}\npub(in crate::replica) struct S(pub(crate) u8, pub (crate::cell::Cell));\n";
+            pub(crate) fn f(at: crate::clock::Timestamp) {}\n\
+            pub(in crate::replica) struct S(pub(crate) u8, pub (crate::cell::Cell));\n";
         assert_imports("crdt/map/mod.rs", source, 4);
         assert_imports("clock.rs", "use std::fmt;\npub(super) fn f() { self::g(); }", 0);
     }

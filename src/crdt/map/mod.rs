@@ -215,10 +215,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn is_bottom(&self) -> bool {
-        match &self.rows {
-            Rows::Few(list) => list.iter().all(Row::is_bottom),
-            Rows::Many(_) => self.rows.len() == 0,
-        }
+        self.rows.iter().all(Row::is_bottom)
     }
 
     fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
@@ -250,6 +247,9 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
             residue |= merging.residue;
         }
         (merging.fresh, merging.residue) = (fresh, residue);
+        if absence_speaks {
+            self.drop_if_bottom();
+        }
     }
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
@@ -258,6 +258,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
             row.value.sink(sinking, &path);
             row.floor.take_if(|floor| floor.iter().all(|mark| sinking.floor.cover(mark)));
         });
+        self.drop_if_bottom();
     }
 
     fn raise_marks(&self, marks: &mut Marks) {
@@ -411,6 +412,13 @@ fn decode_value<V: Crdt>(decoder: &mut Decoder<'_>) -> Result<V, DecodeError> {
 }
 
 impl<K: Key, V: Crdt> MergeMap<K, V> {
+    /// Gives back the rows at once if nothing is left of any: the row around this map remembers its removal.
+    fn drop_if_bottom(&mut self) {
+        if self.is_bottom() {
+            self.rows = Rows::default();
+        }
+    }
+
     fn join_row(
         &mut self,
         number: u32,

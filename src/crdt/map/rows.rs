@@ -113,9 +113,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
         assert!(number < u32::MAX, "fewer than 2^32 rows fit into memory");
         self.rows.put(number as usize, row);
         let (rows, hasher) = (&self.rows, &self.hasher);
-        let hash_of = |number: u32| {
-            rows.get(number as usize).map_or(0, |row| hasher.hash_one(&row.key))
-        };
+        let hash_of = |number: u32| rows.get(number as usize).map_or(0, |row| hasher.hash_one(&row.key));
         self.index.insert(hash, number, hash_of);
         number
     }

@@ -16,7 +16,7 @@ impl<S: Subject> Cluster<S> {
         // Whatever clock ran ahead: its stamps are accepted by now.
         self.wall_ms += 1_000_000;
         self.converge()?;
-        self.settle()?;
+        self.settle_all()?;
         self.check_snapshots()?;
         // Once more, of what is left after forgetting.
         for at in 0..self.nodes.len() {
@@ -48,7 +48,7 @@ impl<S: Subject> Cluster<S> {
     }
 
     /// All are members, tell each other what they hold, and forget. Then there is nothing more to forget.
-    fn settle(&mut self) -> Result<(), String> {
+    fn settle_all(&mut self) -> Result<(), String> {
         let ids = self.ids();
         let vectors: Vec<_> = self.nodes.iter().map(|node| node.replica.vector()).collect();
         for at in 0..self.nodes.len() {
@@ -101,7 +101,7 @@ impl<S: Subject> Cluster<S> {
         self.note("0 removes everything".to_owned());
         self.check(0)?;
         self.converge()?;
-        self.settle()?;
+        self.settle_all()?;
         for node in &self.nodes {
             if !node.replica.state().is_bottom() {
                 return Err("something is left of what all have seen removed".to_owned());

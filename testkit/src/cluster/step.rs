@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use driftless::{MergeError, ReplicaId, Timestamp, TransactError, VersionVector, WriteError};
 
 use crate::cluster::{Cluster, Held, MOST, Node, equal};
-use crate::history::Step;
+use crate::history::{Route, Step};
 use crate::subject::{Fuse, PlannedPanic, Script, Stop, Subject};
 
 /// How a transaction ended.
@@ -31,27 +31,29 @@ impl<S: Subject> Cluster<S> {
             Step::Send { from, to, route, is_stale } => {
                 self.send(self.place(*from), self.place(*to), *route, *is_stale)
             }
-            Step::Deliver { message, to, chunks } => self.deliver(*message, self.place(*to), *chunks),
+            Step::Deliver { message, elsewhere, chunks } => {
+                self.arrive(*message, elsewhere.map(|to| self.place(to)), *chunks)
+            }
             Step::Lose { message } => {
                 self.lose(*message);
                 Ok(())
             }
-            Step::Report { about, to, is_old } => {
-                self.report(self.place(*about), self.place(*to), *is_old)
-            }
+            Step::Report { about, to, is_old } => self.report(self.place(*about), self.place(*to), *is_old),
             Step::Relay { from, to } => self.relay(self.place(*from), self.place(*to)),
-            Step::Settle { from, to } => {
-                let (from, to) = (self.place(*from), self.place(*to));
-                self.relay(from, to)?;
-                self.relay(to, from)?;
-                self.forget(from)?;
-                self.forget(to)
-            }
+            Step::Settle { from, to } => self.settle(self.place(*from), self.place(*to)),
             Step::Forget { at } => self.forget(self.place(*at)),
             Step::Evict { who, by } => self.evict(self.place(*who), *by),
             Step::Readmit { who, by } => {
                 self.readmit(self.place(*who), *by);
                 Ok(())
+            }
+            Step::Absence { who } => self.absence(self.place(*who)),
+            Step::Interrupted { from, to, bytes, ops } => {
+                let (from, to) = (self.place(*from), self.place(*to));
+                self.send(from, to, Route::Chunks(*bytes), false)?;
+                self.arrive(0, None, 1)?;
+                self.write(to, 0, ops, None)?;
+                self.arrive(0, None, usize::MAX)
             }
             Step::Join => {
                 if self.nodes.len() < MOST {
@@ -112,7 +114,8 @@ impl<S: Subject> Cluster<S> {
                 self.log.push(log);
                 equal("the stamp", &committed, &is_event.then_some(stamp))?;
                 self.coverage.stepped_back += usize::from(wrong_ms < 0 && is_event);
-                *(if is_event { &mut self.coverage.committed } else { &mut self.coverage.without_event }) += 1;
+                *(if is_event { &mut self.coverage.committed } else { &mut self.coverage.without_event }) +=
+                    1;
                 if is_event {
                     let Node { replica, vector, last } = &mut self.nodes[at];
                     vector.raise(replica.id(), stamp);
@@ -158,6 +161,13 @@ impl<S: Subject> Cluster<S> {
         Ok(())
     }
 
+    fn settle(&mut self, from: usize, to: usize) -> Result<(), String> {
+        self.relay(from, to)?;
+        self.relay(to, from)?;
+        self.forget(from)?;
+        self.forget(to)
+    }
+
     pub(super) fn hear(&mut self, at: usize, id: ReplicaId, vector: &VersionVector) -> Result<(), String> {
         let is_too_far = self.is_too_far(at, vector);
         let node = &mut self.nodes[at];
@@ -196,6 +206,21 @@ impl<S: Subject> Cluster<S> {
             let members = node.replica.members().iter().copied().filter(|member| *member != id);
             let members: Vec<_> = members.collect();
             node.replica.set_members(members);
+        }
+        Ok(())
+    }
+
+    fn absence(&mut self, who: usize) -> Result<(), String> {
+        self.evict(who, u8::MAX)?;
+        let others: Vec<_> = (0..self.nodes.len()).filter(|at| *at != who).collect();
+        for round in 0..2 {
+            for (from, to) in others.iter().zip(others.iter().cycle().skip(1)) {
+                if from != to && round == 0 {
+                    self.sync(*from, *to, Route::Message)?;
+                    self.sync(*to, *from, Route::Message)?;
+                }
+                self.settle(*from, *to)?;
+            }
         }
         Ok(())
     }

@@ -7,6 +7,9 @@ use crate::cluster::{Cluster, equal};
 use crate::history::Route;
 use crate::subject::Subject;
 
+/// So many of the last messages are still under way.
+const RECENT: usize = 12;
+
 /// A message under way.
 #[derive(Debug)]
 pub(super) struct Message<S> {
@@ -95,8 +98,22 @@ impl<S: Subject> Cluster<S> {
         self.note(format!("message {} is lost", message % count));
     }
 
-    pub(super) fn deliver(&mut self, message: usize, to: usize, chunks: usize) -> Result<(), String> {
-        let number = message % self.messages.len().max(1);
+    /// One of the last messages arrives: at the one it was made for, or elsewhere.
+    pub(super) fn arrive(
+        &mut self,
+        message: usize,
+        elsewhere: Option<usize>,
+        chunks: usize,
+    ) -> Result<(), String> {
+        let count = self.messages.len();
+        let Some(number) = count.checked_sub(1 + message % count.clamp(1, RECENT)) else {
+            return Ok(());
+        };
+        let to = elsewhere.unwrap_or(self.messages[number].ends.1);
+        self.deliver(number, to, chunks)
+    }
+
+    fn deliver(&mut self, number: usize, to: usize, chunks: usize) -> Result<(), String> {
         let Some(message) = self.messages.get_mut(number) else {
             return Ok(());
         };
@@ -174,7 +191,9 @@ impl<S: Subject> Cluster<S> {
             }
             Err(MergeError::Gap { vector }) if !fits => equal("what to ask for", vector, &own)?,
             Err(MergeError::TooFarAhead { .. }) if is_too_far => {}
-            other => return Err(format!("{at} was sent what fits: {fits}, too far: {is_too_far}: {other:?}")),
+            other => {
+                return Err(format!("{at} was sent what fits: {fits}, too far: {is_too_far}: {other:?}"));
+            }
         }
         match &merged {
             Ok(merged) if merged.is_news => {
@@ -184,8 +203,8 @@ impl<S: Subject> Cluster<S> {
                 self.coverage.stale += usize::from(is_stale);
                 self.coverage.misdirected += usize::from(is_misdirected);
                 let wrote_alone = end.get(&self.nodes[sent_by].replica.id());
-                let is_return = self.is_evicted(sent_by, at)
-                    && wrote_alone > own.get(&self.nodes[sent_by].replica.id());
+                let is_return =
+                    self.is_evicted(sent_by, at) && wrote_alone > own.get(&self.nodes[sent_by].replica.id());
                 self.coverage.returns += usize::from(is_return);
                 let node = &mut self.nodes[at];
                 node.vector.join(&end);

@@ -140,11 +140,7 @@ fn at<R>(script: &mut Script<'_>, place: &[Item], act: impl FnOnce(&mut Script<'
     }
 }
 
-fn delete(
-    handle: &mut Writer<'_, Document>,
-    script: &mut Script<'_>,
-    path: &[String],
-) -> Result<(), Stop> {
+fn delete(handle: &mut Writer<'_, Document>, script: &mut Script<'_>, path: &[String]) -> Result<(), Stop> {
     let found = handle.delete(path).map_err(|error| Stop::Fault(error.to_string()))?;
     let target = Target { path: path.to_vec(), kind: Kind::Map };
     at(script, &target.name(&Vec::new()), |script| script.removed(found))

@@ -167,11 +167,9 @@ impl<T: Numbered> Subject for OrSet<T> {
             }
             18 => many(script).try_for_each(|number| add(handle, script, number)),
             _ => {
-                let mut elements: Vec<_> = handle.iter().map(Value::of).collect();
-                elements.sort_unstable();
-                let cleared = handle.clear();
-                Stop::unless(cleared == elements.len(), || format!("{cleared} of {elements:?} were cleared"))?;
-                elements.into_iter().try_for_each(|key| script.at(Item::Key(key), |script| script.removed(true)))
+                let keys = handle.iter().map(Value::of).collect();
+                let found = handle.clear();
+                script.cleared(keys, found)
             }
         }
     }
@@ -214,11 +212,9 @@ impl<K: Numbered, V: Subject> Subject for MergeMap<K, V> {
                 Ok(())
             }
             _ => {
-                let mut keys: Vec<_> = handle.keys().map(Value::of).collect();
-                keys.sort_unstable();
-                let cleared = handle.clear();
-                Stop::unless(cleared == keys.len(), || format!("{cleared} of {keys:?} were cleared"))?;
-                keys.into_iter().try_for_each(|key| script.at(Item::Key(key), |script| script.removed(true)))
+                let keys = handle.keys().map(Value::of).collect();
+                let found = handle.clear();
+                script.cleared(keys, found)
             }
         }
     }
@@ -278,4 +274,3 @@ pub(super) fn parse_map<V: Subject>(
     }
     Ok(())
 }
-

@@ -1,0 +1,138 @@
+//! What things cost, counted rather than timed: rows visited for a delta, bytes of a message.
+
+#![allow(clippy::unwrap_used)]
+
+use driftless::{Config, LwwRegister, MergeMap, OrSet, Replica, ReplicaId, VersionVector};
+
+type Names = MergeMap<u32, LwwRegister<String>>;
+
+const NOW_MS: u64 = 1_700_000_000_000;
+const EU: ReplicaId = ReplicaId::from_u128(1);
+const US: ReplicaId = ReplicaId::from_u128(2);
+const AP: ReplicaId = ReplicaId::from_u128(3);
+
+fn replica(id: ReplicaId) -> Replica<Names> {
+    Replica::new(id, Config::default())
+}
+
+fn fill(replica: &mut Replica<Names>, keys: std::ops::Range<u32>) {
+    for key in keys {
+        replica.write(NOW_MS, |names| names.update(&key, |name| name.set("first"))).unwrap();
+    }
+}
+
+/// A multiplier that scatters keys over all rows.
+fn scattered(changes: u32, among: u32) -> impl Iterator<Item = u32> {
+    (0..changes).map(move |change| change.wrapping_mul(7_919) % among)
+}
+
+#[test]
+fn d_changes_among_n_documents_visit_rows_in_proportion_to_d_alone() {
+    let visited = |documents: u32, changes: u32| {
+        let (mut eu, mut us) = (replica(EU), replica(US));
+        fill(&mut eu, 0..documents);
+        us.merge(NOW_MS, eu.delta_since(&VersionVector::new())).unwrap();
+        for key in scattered(changes, documents) {
+            eu.write(NOW_MS + 1, |names| names.update(&key, |name| name.set("second"))).unwrap();
+        }
+        let delta = eu.delta_since(&us.vector());
+        let visited = delta.rows_visited();
+        us.merge(NOW_MS + 2, delta).unwrap();
+        assert_eq!(us.digest(), eu.digest());
+        visited
+    };
+    for changes in [0, 1, 10, 100, 500] {
+        for documents in [1_000, 100_000] {
+            let visited = visited(documents, changes);
+            // The chunk in which the last that the peer has seen lies is looked through as a whole.
+            let bound = if changes == 0 { 0 } else { changes as usize + 2 * 64 };
+            assert!(visited <= bound, "{visited} rows visited for {changes} changes among {documents}");
+            assert!(visited >= changes as usize, "{visited} rows visited for {changes} changes");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_lacks_one_author_is_not_shown_the_rows_of_the_others() {
+    let (mut eu, mut us, mut ap) = (replica(EU), replica(US), replica(AP));
+    fill(&mut eu, 0..20_000);
+    us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+    ap.merge(NOW_MS, eu.delta_since(&ap.vector())).unwrap();
+    // What ap wrote reaches eu early; then eu writes much that us has seen, and us still lacks what ap wrote.
+    for key in 0..10 {
+        ap.write(NOW_MS + 1, |names| names.update(&key, |name| name.set("ap"))).unwrap();
+    }
+    let before = eu.vector();
+    eu.merge(NOW_MS + 1, ap.delta_since(&eu.vector())).unwrap();
+    for key in 10_000..15_000 {
+        eu.write(NOW_MS + 2, |names| names.update(&key, |name| name.set("eu"))).unwrap();
+    }
+    let mut seen = eu.vector();
+    seen = seen.iter().filter(|(id, _)| *id != AP).chain(before.iter()).collect();
+    let delta = eu.delta_since(&seen);
+    assert!(delta.rows_visited() <= 2 * 64, "{} rows visited", delta.rows_visited());
+    assert_eq!(delta.to().get(&AP), ap.vector().get(&AP));
+}
+
+#[test]
+fn nothing_new_visits_nothing_and_an_overwritten_value_is_not_shipped() {
+    let (mut eu, mut us) = (replica(EU), replica(US));
+    fill(&mut eu, 0..1_000);
+    us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+    let nothing = eu.delta_since(&us.vector());
+    assert!(nothing.is_empty());
+    assert_eq!(nothing.rows_visited(), 0);
+    for round in 0..1_000 {
+        eu.write(NOW_MS + round, |names| names.update(&7, |name| name.set("again"))).unwrap();
+    }
+    let bytes = eu.delta_since(&us.vector()).encode().unwrap().len();
+    assert!(bytes < 64, "{bytes} bytes for one row that was written a thousand times");
+}
+
+#[test]
+fn large_sets_within_a_row_cost_what_changed_too() {
+    type Tags = MergeMap<u8, OrSet<u32>>;
+    let mut eu: Replica<Tags> = Replica::new(EU, Config::default());
+    let mut us: Replica<Tags> = Replica::new(US, Config::default());
+    eu.write(NOW_MS, |map| map.update(&1, |tags| (0..10_000).for_each(|tag| tags.add(&tag)))).unwrap();
+    us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+    eu.write(NOW_MS + 1, |map| map.update(&1, |tags| tags.add(&77_777))).unwrap();
+    let delta = eu.delta_since(&us.vector());
+    assert!(delta.rows_visited() <= 3 * 64, "{} rows visited", delta.rows_visited());
+    assert!(delta.encode().unwrap().len() < 64);
+    us.merge(NOW_MS + 1, delta).unwrap();
+    assert_eq!(us.digest(), eu.digest());
+}
+
+#[test]
+fn a_million_adds_and_removes_over_a_thousand_elements_leave_nothing_once_stable() {
+    let mut eu: Replica<OrSet<u32>> = Replica::new(EU, Config::default());
+    let mut us: Replica<OrSet<u32>> = Replica::new(US, Config::default());
+    for replica in [&mut eu, &mut us] {
+        replica.set_members([EU, US]);
+    }
+    for round in 0..100 {
+        for step in 0..10_000_u32 {
+            let element = step.wrapping_mul(7_919) / 2 % 1_000;
+            eu.write(NOW_MS + round, |set| {
+                if step % 2 == 0 {
+                    set.add(&element);
+                } else {
+                    set.remove(&element);
+                }
+            })
+            .unwrap();
+        }
+        us.merge(NOW_MS + round, eu.delta_since(&us.vector())).unwrap();
+    }
+    eu.write(NOW_MS + 100, |set| set.clear()).unwrap();
+    us.merge(NOW_MS + 101, eu.delta_since(&us.vector())).unwrap();
+    assert!(eu.state().rows() > 0, "nothing may be forgotten before it is known to be stable");
+    eu.report(NOW_MS + 101, US, &us.vector()).unwrap();
+    us.report(NOW_MS + 101, EU, &eu.vector()).unwrap();
+    assert!(eu.forget().behind.is_empty());
+    us.forget();
+    assert_eq!((eu.state().rows(), us.state().rows()), (0, 0));
+    let empty = eu.delta_since(&VersionVector::new()).encode().unwrap();
+    assert!(empty.len() < 64, "{} bytes are left", empty.len());
+}

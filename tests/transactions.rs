@@ -1,0 +1,344 @@
+//! Transactions: one stamp, all or nothing, seen whole; and what they and merges report to have changed.
+
+#![allow(clippy::unwrap_used)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use driftless::{
+    Change, ClockError, Config, Counter, CounterOverflow, Crdt, Digest, Flag, LwwRegister, MergeError,
+    MergeMap, MvRegister, OrSet, PathItem, Replica, ReplicaId, Timestamp, TransactError, Value,
+    VersionVector, WriteError,
+};
+
+const NOW_MS: u64 = 1_700_000_000_000;
+
+#[derive(Crdt)]
+struct User {
+    name: LwwRegister<String>,
+    notes: MvRegister<String>,
+    tags: OrSet<String>,
+    visits: Counter,
+    active: Flag,
+    logins: MergeMap<u8, LwwRegister<i64>>,
+}
+
+type Users = MergeMap<u32, User>;
+
+fn replica(id: u128) -> Replica<Users> {
+    Replica::new(ReplicaId::from_u128(id), Config { changes: true, ..Config::default() })
+}
+
+/// Some users, with removed ones and concurrent writes among them.
+fn busy() -> Replica<Users> {
+    let (mut eu, mut us) = (replica(1), replica(2));
+    for key in 0..40 {
+        eu.write(NOW_MS, |users| users.update(&key, |user| user.name().set("eu"))).unwrap();
+        us.write(NOW_MS, |users| {
+            users.update(&key, |user| {
+                user.name().set("us");
+                user.tags().add("tag");
+                user.logins().update(&1, |at| at.set(5));
+            });
+        })
+        .unwrap();
+    }
+    eu.merge(NOW_MS, us.delta_since(&eu.vector())).unwrap();
+    eu.write(NOW_MS + 1, |users| users.remove(&3)).unwrap();
+    eu
+}
+
+/// All that can be observed of a replica.
+fn observed(replica: &Replica<Users>) -> (Digest, VersionVector, String, usize, Timestamp) {
+    let bytes = replica.delta_since(&VersionVector::new()).encode().unwrap();
+    let all = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    (replica.digest(), replica.vector(), all, replica.state().len(), replica.clock().last())
+}
+
+/// One of everything, to be undone.
+fn write_everything(users: &mut <Users as Crdt>::Mut<'_>) -> Result<(), CounterOverflow> {
+    for key in [0, 3, 39, 100, 101] {
+        users.update(&key, |user| {
+            user.name().set("new");
+            user.name().clear();
+            user.name().set("newer");
+            user.notes().set("note");
+            user.tags().add("new");
+            user.tags().remove("tag");
+            user.active().enable();
+            user.active().disable();
+            user.visits().add(3)?;
+            user.visits().reset();
+            user.visits().add(1)?;
+            for login in 0..30 {
+                user.logins().update(&login, |at| at.set(7));
+            }
+            user.logins().remove(&1);
+            Ok(())
+        })?;
+    }
+    users.remove(&0);
+    users.remove(&100);
+    users.update(&0, |user| user.name().set("again"));
+    users.clear();
+    users.update(&7, |user| user.tags().add("after"));
+    (200..240).for_each(|key| users.update(&key, |user| user.active().enable()));
+    Ok(())
+}
+
+#[test]
+fn an_error_leaves_nothing_behind() {
+    let mut eu = busy();
+    let before = observed(&eu);
+    let result = eu.transact(NOW_MS + 5, |users| {
+        write_everything(users).unwrap();
+        Err::<(), _>("no")
+    });
+    assert_eq!(result.unwrap_err(), TransactError::Aborted("no"));
+    assert_eq!(observed(&eu), before);
+    assert_eq!(eu.state().rows(), 40);
+    // It goes on as if nothing had been.
+    eu.transact(NOW_MS + 5, write_everything).unwrap();
+    let mut us = replica(2);
+    us = {
+        let mut fresh = replica(9);
+        fresh.merge(NOW_MS + 6, eu.delta_since(&us.vector())).unwrap();
+        fresh
+    };
+    assert_eq!(us.digest(), eu.digest());
+}
+
+#[test]
+fn a_panic_leaves_nothing_behind_at_any_depth() {
+    let mut eu = busy();
+    let before = observed(&eu);
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        eu.write(NOW_MS + 5, |users| {
+            write_everything(users).unwrap();
+            users.update(&55, |user| {
+                user.name().set("half");
+                user.logins().update(&3, |_| panic!("in the middle"))
+            })
+        })
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(observed(&eu), before);
+}
+
+#[test]
+fn a_panic_that_is_caught_inside_undoes_the_transaction() {
+    let mut eu = busy();
+    let before = observed(&eu);
+    let result = eu.write(NOW_MS + 5, |users| {
+        let inner = AssertUnwindSafe(|| {
+            users.update(&9, |user| {
+                user.name().set("half");
+                panic!("in the middle")
+            })
+        });
+        assert!(catch_unwind(inner).is_err());
+    });
+    assert_eq!(result.unwrap_err(), WriteError::Unwound);
+    assert_eq!(observed(&eu), before);
+}
+
+#[test]
+fn a_transaction_takes_one_stamp_and_one_without_events_none() {
+    let mut eu = busy();
+    let before = observed(&eu);
+    let nothing = eu.write(NOW_MS + 9, |users| {
+        users.remove(&77_777);
+        users.update(&88_888, |user| {
+            user.tags().remove("absent");
+            user.active().disable();
+            user.visits().reset();
+        });
+    });
+    assert_eq!(nothing.unwrap().stamp, None);
+    assert_eq!(observed(&eu), before);
+    let some = eu.transact(NOW_MS + 9, write_everything).unwrap();
+    assert_eq!(some.stamp, Some(Timestamp::new(NOW_MS + 9, 0).unwrap()));
+    assert_eq!(eu.vector().get(&eu.id()), some.stamp.unwrap());
+}
+
+#[test]
+fn t33_a_clock_that_is_stuck_or_steps_back_still_orders_writes() {
+    let (mut eu, mut us) = (replica(1), replica(2));
+    for (now, name) in [(NOW_MS, "a"), (NOW_MS, "b"), (NOW_MS - 3_600_000, "c")] {
+        eu.write(now, |users| users.update(&1, |user| user.name().set(name))).unwrap();
+    }
+    us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+    assert_eq!(us.state().get(&1).unwrap().name.latest().unwrap(), "c");
+    // B31: what is written after a merge orders after what was merged.
+    us.write(NOW_MS - 3_600_000, |users| users.update(&1, |user| user.name().set("d"))).unwrap();
+    eu.merge(NOW_MS, us.delta_since(&eu.vector())).unwrap();
+    assert_eq!(eu.state().get(&1).unwrap().name.latest().unwrap(), "d");
+}
+
+#[test]
+fn a_time_out_of_range_is_refused_and_changes_nothing() {
+    let mut eu = busy();
+    let before = observed(&eu);
+    let refused = eu.write(1 << 48, |users| users.update(&1, |user| user.name().set("x")));
+    assert_eq!(refused.unwrap_err(), WriteError::Clock(ClockError::NowTooLarge { now_ms: 1 << 48 }));
+    assert_eq!(observed(&eu), before);
+}
+
+#[test]
+fn t34_equal_stamps_are_ordered_whole() {
+    let (mut eu, mut us) = (replica(1), replica(2));
+    for (replica, value) in [(&mut eu, "eu"), (&mut us, "us")] {
+        replica
+            .write(NOW_MS, |users| {
+                (0..50).for_each(|key| users.update(&key, |user| user.name().set(value)));
+            })
+            .unwrap();
+    }
+    let (from_eu, from_us) = (eu.delta_since(&us.vector()), us.delta_since(&eu.vector()));
+    eu.merge(NOW_MS, from_us).unwrap();
+    us.merge(NOW_MS, from_eu).unwrap();
+    for replica in [&eu, &us] {
+        let names: Vec<_> = replica.state().iter().map(|(_, user)| user.name.latest().unwrap()).collect();
+        assert_eq!(names, ["us"; 50], "the greater id wins in all of them");
+    }
+}
+
+#[test]
+fn counters_refuse_to_overflow_and_replicas_agree_when_their_sum_does() {
+    let mut eu: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    let mut us: Replica<Counter> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    eu.transact(NOW_MS, |counter| counter.add(i64::MAX)).unwrap();
+    let refused = eu.transact(NOW_MS, |counter| counter.add(1)).unwrap_err();
+    assert_eq!(refused, TransactError::Aborted(CounterOverflow { value: i64::MAX, by: 1 }));
+    us.transact(NOW_MS, |counter| counter.add(7)).unwrap();
+    eu.merge(NOW_MS, us.delta_since(&eu.vector())).unwrap();
+    us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+    for replica in [&eu, &us] {
+        assert_eq!(replica.state().value(), i64::MAX);
+        assert_eq!(replica.state().exact(), i128::from(i64::MAX) + 7);
+    }
+    assert_eq!(eu.digest(), us.digest());
+    us.transact(NOW_MS, |counter| counter.add(i64::MIN)).unwrap();
+    assert_eq!(us.state().value(), 6);
+}
+
+fn text(value: &str) -> Option<Value> {
+    Some(Value::from(value))
+}
+
+fn paths(changes: &[Change]) -> Vec<String> {
+    let path = |change: &Change| {
+        let items: Vec<_> = change.path.iter().map(PathItem::to_string).collect();
+        format!("{} {:?} -> {:?}", items.join("."), change.before, change.after)
+    };
+    let mut paths: Vec<_> = changes.iter().map(path).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn writes_and_merges_report_what_reads_differently() {
+    let (mut eu, mut us) = (replica(1), replica(2));
+    let written = eu
+        .transact(NOW_MS, |users| {
+            users.update(&1, |user| {
+                user.name().set("x");
+                user.name().set("Ada");
+                user.tags().add("admin");
+                user.tags().add("gone");
+                user.tags().remove("gone");
+                user.visits().add(2)
+            })
+        })
+        .unwrap();
+    let merged = us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+    assert_eq!(paths(&written.changes), paths(&merged.changes));
+    assert_eq!(written.changes.len(), 3);
+    let name = merged.changes.iter().find(|change| change.path.contains(&PathItem::Field("name"))).unwrap();
+    assert_eq!((&name.before, &name.after), (&None, &text("Ada")));
+    assert_eq!((name.origin, Some(name.stamp)), (eu.id(), written.stamp));
+    assert_eq!(name.path, [PathItem::Key(Value::from(1)), PathItem::Field("name")]);
+
+    // The same value again, and a merge of what is held already, change nothing that is read.
+    let again = eu.write(NOW_MS + 1, |users| users.update(&1, |user| user.name().set("Ada"))).unwrap();
+    assert!(again.stamp.is_some() && again.changes.is_empty());
+    assert!(us.merge(NOW_MS + 1, eu.delta_since(&us.vector())).unwrap().changes.is_empty());
+    assert!(!us.merge(NOW_MS + 1, eu.delta_since(&VersionVector::new())).unwrap().is_news);
+
+    // A removal is reported for all that was readable below, by the remover.
+    let removed = us.write(NOW_MS + 2, |users| users.remove(&1)).unwrap();
+    let merged = eu.merge(NOW_MS + 2, us.delta_since(&eu.vector())).unwrap();
+    assert_eq!(paths(&removed.changes), paths(&merged.changes));
+    assert_eq!(removed.changes.len(), 3);
+    assert!(merged.changes.iter().all(|change| change.after.is_none() && change.origin == us.id()));
+}
+
+#[test]
+fn an_undone_transaction_reports_nothing_to_the_next() {
+    let mut eu = replica(1);
+    eu.transact(NOW_MS, |users| {
+        users.update(&1, |user| user.name().set("x"));
+        Err::<(), _>(())
+    })
+    .unwrap_err();
+    assert!(eu.write(NOW_MS, |_| ()).unwrap().changes.is_empty());
+}
+
+#[test]
+fn snapshots_do_not_change_and_can_be_read_on_other_threads() {
+    let mut eu = busy();
+    let snapshot = eu.snapshot();
+    let (digest, vector, len) = (eu.digest(), eu.vector(), eu.state().len());
+    let reader = std::thread::spawn({
+        let snapshot = snapshot.clone();
+        move || (snapshot.digest(), snapshot.vector(), snapshot.len())
+    });
+    eu.transact(NOW_MS + 5, write_everything).unwrap();
+    assert_eq!(reader.join().unwrap(), (digest, vector.clone(), len));
+    assert_eq!((snapshot.digest(), snapshot.len()), (digest, len));
+    assert_ne!(eu.digest(), digest);
+    // A delta cut from a snapshot holds what the snapshot held.
+    let mut us = replica(2);
+    us = {
+        drop(us);
+        replica(7)
+    };
+    us.merge(NOW_MS + 5, snapshot.delta_since(&VersionVector::new())).unwrap();
+    assert_eq!((us.digest(), us.vector()), (digest, vector));
+}
+
+#[test]
+fn stamps_of_the_future_and_our_own_that_we_never_issued_are_refused_at_every_entry() {
+    let (mut eu, mut us) = (replica(1), replica(2));
+    eu.write(NOW_MS + 60_001, |users| users.update(&1, |user| user.name().set("ahead"))).unwrap();
+    let before = observed(&us);
+    let delta = || eu.delta_since(&VersionVector::new());
+    let refused = us.merge(NOW_MS, delta()).unwrap_err();
+    assert!(matches!(refused, MergeError::TooFarAhead { bound_ms, .. } if bound_ms == NOW_MS + 60_000));
+    let refused = us.report(NOW_MS, eu.id(), &eu.vector()).unwrap_err();
+    assert!(matches!(refused, MergeError::TooFarAhead { .. }));
+    assert_eq!(observed(&us), before);
+    us.merge(NOW_MS + 1, delta()).unwrap();
+
+    // A copy that lost its state and kept its id.
+    let mut copy = replica(1);
+    let refused = copy.merge(NOW_MS, us.delta_since(&copy.vector())).unwrap_err();
+    assert!(matches!(refused, MergeError::NotIssued { own: Timestamp::ZERO, .. }));
+    let refused = copy.report(NOW_MS + 60_000, us.id(), &us.vector()).unwrap_err();
+    assert!(matches!(refused, MergeError::NotIssued { .. }));
+}
+
+#[test]
+fn a_gap_is_refused_with_what_to_ask_for() {
+    let (mut eu, mut us) = (replica(1), replica(2));
+    eu.write(NOW_MS, |users| users.update(&1, |user| user.name().set("first"))).unwrap();
+    let first = eu.vector();
+    eu.write(NOW_MS, |users| users.update(&2, |user| user.name().set("second"))).unwrap();
+    let before = observed(&us);
+    let refused = us.merge(NOW_MS, eu.delta_since(&first)).unwrap_err();
+    assert_eq!(refused, MergeError::Gap { vector: VersionVector::new() });
+    let bytes = eu.delta_since(&first).encode().unwrap();
+    assert_eq!(us.decode(&bytes).unwrap_err(), MergeError::Gap { vector: VersionVector::new() });
+    assert_eq!(observed(&us), before);
+    us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+    assert_eq!(us.digest(), eu.digest());
+}
