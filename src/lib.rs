@@ -46,7 +46,7 @@ pub mod derived {
     pub use crate::crdt::merging::Merging;
     pub use crate::crdt::pruning::Pruning;
     pub use crate::crdt::shipping::{Since, Splitter};
-    pub use crate::crdt::write::{Sinking, Writer};
+    pub use crate::crdt::write::Sinking;
     pub use crate::wire::canonical::Canonical;
     pub use crate::wire::decode::Decoder;
     pub use crate::wire::encode::Encoder;

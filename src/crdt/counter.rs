@@ -67,7 +67,7 @@ struct Removed {
 pub struct Counter {
     cell: Cell<Total>,
     /// At most one record for an origin.
-    removed: Option<Box<Vec<Removed>>>,
+    removed: Option<Box<[Removed]>>,
 }
 
 /// An addition would leave the range of 64 signed bits. To blame: the caller. Nothing was added; the rest of the
@@ -112,7 +112,7 @@ impl Counter {
     }
 
     fn removed(&self) -> &[Removed] {
-        self.removed.as_deref().map(Vec::as_slice).unwrap_or_default()
+        self.removed.as_deref().unwrap_or_default()
     }
 
     fn removed_of(&self, origin: Origin) -> Option<&Removed> {
@@ -121,12 +121,13 @@ impl Counter {
 
     /// Takes the record of a removal, unless a later one of the same replica's count is known.
     fn note_removed(&mut self, new: Removed) {
-        let records = self.removed.get_or_insert_default();
+        let mut records = self.removed.take().unwrap_or_default().into_vec();
         match records.iter_mut().find(|removed| removed.origin == new.origin) {
             Some(removed) if removed.stamp < new.stamp => *removed = new,
             Some(_) => {}
             None => records.push(new),
         }
+        self.removed = Some(records.into());
     }
 
     /// Records what a removal at `own` has seen of the counts of others. Its own count needs no record: no entry of it from
@@ -242,7 +243,8 @@ impl Crdt for Counter {
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         let had_residue = self.has_residue();
         self.cell.prune(pruning.cut, &mut pruning.dropped);
-        if let Some(mut records) = self.removed.take() {
+        if let Some(records) = self.removed.take() {
+            let mut records = records.into_vec();
             let cell = &self.cell;
             let marks = cell.marks();
             // A record is needed while an entry of its run is live, and while such an entry may still arrive: until the
@@ -255,7 +257,7 @@ impl Crdt for Counter {
                 });
                 is_used || !has_seen_all
             });
-            self.removed = (!records.is_empty()).then_some(records);
+            self.removed = (!records.is_empty()).then(|| records.into());
         }
         pruning.marks += usize::from(had_residue && !self.has_residue());
         self.has_residue()
@@ -325,7 +327,7 @@ impl Crdt for Counter {
     }
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {
-        splitter.whole(self, |counter, encoder| counter.encode(encoder))
+        splitter.whole(self)
     }
 
     fn append(&mut self, next: Self) {

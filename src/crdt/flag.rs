@@ -141,7 +141,7 @@ impl Crdt for Flag {
     }
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {
-        splitter.whole(self, |flag, encoder| flag.encode(encoder))
+        splitter.whole(self)
     }
 
     fn append(&mut self, next: Self) {

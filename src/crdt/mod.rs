@@ -61,6 +61,37 @@ impl<T: Datum + Eq + Ord + Hash> Key for T {}
 ///
 /// Implemented by the types of this crate and by `#[derive(Crdt)]` for structs of them. It is not meant to be implemented
 /// by hand: all but the associated type is hidden, and may change in any release.
+///
+/// # Example
+/// A struct merges field by field. It may have parameters:
+/// ```
+/// use driftless::{Config, Crdt, Datum, LwwRegister, OrSet, Replica, ReplicaId};
+///
+/// #[derive(Crdt)]
+/// struct Labelled<T: Datum> {
+///     value: LwwRegister<T>,
+///     labels: OrSet<String>,
+/// }
+///
+/// let mut eu: Replica<Labelled<i64>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<Labelled<i64>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// eu.write(1_000, |labelled| labelled.value().set(7))?;
+/// us.write(1_000, |labelled| labelled.labels().add("lucky"))?;
+/// us.merge(1_050, eu.delta_since(&us.vector()))?;
+/// assert_eq!(us.state().value.latest(), Some(&7));
+/// assert!(us.state().labels.contains("lucky"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+/// A plain value does not merge, so it is no field by itself. It goes into a register:
+/// ```compile_fail,E0277
+/// use driftless::{Crdt, LwwRegister};
+///
+/// #[derive(Crdt)]
+/// struct User {
+///     name: LwwRegister<String>,
+///     age: u32,
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no CRDT, so it cannot be merged",
     label = "this is not mergeable state",

@@ -1,6 +1,5 @@
 //! Registers: one value that is replaced as a whole.
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use crate::causal::dot::Marks;
@@ -202,7 +201,7 @@ macro_rules! register {
             }
 
             fn split(&mut self, splitter: &mut Splitter) -> Self {
-                splitter.whole(self, |register, encoder| register.encode(encoder))
+                splitter.whole(self)
             }
 
             fn append(&mut self, next: Self) {
@@ -277,8 +276,8 @@ impl<T: Ord> MvRegister<T> {
     /// The distinct values, ordered.
     pub fn distinct(&self) -> Vec<&T> {
         let mut values: Vec<_> = self.all().collect();
-        values.sort_unstable_by(|a, b| a.cmp(b));
-        values.dedup_by(|a, b| T::cmp(a, b) == Ordering::Equal);
+        values.sort_unstable();
+        values.dedup();
         values
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::causal::frontier::Frontier;
+use crate::crdt::Crdt;
 use crate::wire::encode::Encoder;
 
 /// What the receiver of a delta has seen.
@@ -73,16 +74,20 @@ impl Splitter {
         self.is_begun = true;
     }
 
-    /// Moves a cell or anything else that cannot be cut: all of it if it fits or is the first, else nothing.
-    pub(crate) fn whole<T: Default>(&mut self, value: &mut T, encode: impl FnOnce(&T, &mut Encoder)) -> T {
-        match self.fits(|encoder| encode(value, encoder)) {
+    /// Moves a cell or anything else that cannot be cut: all of it if it fits or is the first, else nothing. What is at
+    /// bottom takes no room: a chunk that holds nothing else would never end.
+    pub(crate) fn whole<T: Crdt>(&mut self, value: &mut T) -> T {
+        if value.is_bottom() {
+            return T::bottom();
+        }
+        match self.fits(|encoder| value.encode(encoder)) {
             Some(bytes) => self.take(bytes),
             None if !self.is_begun => self.take(self.room),
             None => {
                 self.room = 0;
-                return T::default();
+                return T::bottom();
             }
         }
-        std::mem::take(value)
+        std::mem::replace(value, T::bottom())
     }
 }

@@ -358,6 +358,9 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         let mut rest = std::mem::take(&mut self.rows).into_list();
         let mut taken = Vec::new();
         while let Some(mut row) = rest.pop_if(|_| !splitter.is_full()) {
+            if row.is_bottom() {
+                continue;
+            }
             if let Some(bytes) = splitter.fits(|encoder| row.encode(encoder)) {
                 splitter.take(bytes);
                 taken.push(row);
