@@ -261,6 +261,14 @@ fn one_change() {
     }
     us.merge(now(3_000), ap.delta_since(&us.vector())).expect("no gap");
     eu.merge(now(3_000), us.delta_since(&eu.vector())).expect("no gap");
+    // As it is in steady state: what the first writes left has been forgotten.
+    let members = [us.id(), ap.id(), eu.id()];
+    eu.set_members(members);
+    for member in &members[..2] {
+        let vector = eu.vector();
+        eu.report(START_MS + 3_000, *member, &vector).expect("true");
+    }
+    eu.forget();
     let known = eu.vector();
     eu.write(START_MS + 4_000, |accounts| accounts.update(&key(1), |account| account.name().set(name(7))))
         .expect("in range");

@@ -19,7 +19,7 @@ use crate::schedule::Plan;
 use crate::table::{grouped, seconds};
 
 /// How long the regions may take to come to hold the same: after the load, and after the last write.
-const LOAD_LIMIT_US: u64 = 120_000_000;
+const LOAD_LIMIT_US: u64 = 60_000_000;
 const LIMIT_US: u64 = 30_000_000;
 /// How long they may take after that to forget what all have seen. Nothing depends on it but the report.
 const FORGET_LIMIT_US: u64 = 5_000_000;
@@ -70,7 +70,13 @@ pub(crate) fn run(plan: &Plan, sources: Vec<Source>) -> Result<Done, Fault> {
         progress.bar("loading", held as u64, records as u64, &of);
         held == records && is_equal(status)
     })?;
-    let held = held.ok_or("the airports did not get to all regions in time")?;
+    let Some(held) = held else {
+        let held = conductor.board.read().map(|status| status.records);
+        return Err(format!(
+            "not all regions came to hold all {records} airports in time, but {held:?} of them"
+        )
+        .into());
+    };
     let load_us = changed_us(&held) - load_began_us;
     let digests = conductor.digests()?;
     if digests.windows(2).any(|two| two[0] != two[1]) {

@@ -3,7 +3,7 @@
 //! Sending is optimistic. What was sent is taken to arrive, without waiting to hear so; and what a third region sends to the
 //! peer directly is taken to arrive from there, and is not sent twice. A delta names what it goes on from, so a wrong guess
 //! does no harm: the peer keeps the delta until what is missing has come, and if it does not come soon, asks to start again
-//! from what it holds.
+//! from what it holds. And what the peer does not confirm in time is sent again without being asked for.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +12,8 @@ use driftless::{Delta, Limits, PendingDelta, ReplicaId, Timestamp, VersionVector
 use crate::link::Outlet;
 use crate::model::Airports;
 
-/// How long a peer may seem to lack what a third region should have sent it, before it is sent from here.
+/// How long a peer may seem to lack what was sent to it, or should have been by a third region, before it is sent from here.
+/// Twice as long each time that this does not help: a peer that is slow is not helped by more of the same.
 const PATIENCE_US: u64 = 500_000;
 
 /// How long a delta is kept that goes on from what has not come yet.
@@ -50,14 +51,22 @@ pub(crate) enum Incoming {
     Whole(Delta<Airports>),
 }
 
-/// A third region, and whether its changes may be left to itself to send.
+/// A region whose changes are held here.
 #[derive(Debug)]
 struct Author {
-    /// What we held of it when we last looked: the peer should hold this soon.
+    /// What was held of it when we last looked: the peer should hold this soon.
     stamp: Timestamp,
-    /// When that was.
+    /// When that was, and how long it may take.
     since_us: u64,
+    patience_us: u64,
+    /// Whether its changes may be left to itself to send.
     is_trusted: bool,
+}
+
+impl Author {
+    fn new(stamp: Timestamp, since_us: u64, is_trusted: bool) -> Self {
+        Self { stamp, since_us, patience_us: PATIENCE_US, is_trusted }
+    }
 }
 
 /// From where on a peer is sent what it lacks.
@@ -92,11 +101,11 @@ impl Session {
     pub(crate) fn restart(&mut self, vector: &VersionVector, own: &VersionVector, now_us: u64) {
         self.confirmed.join(vector);
         self.shipped = self.confirmed.clone();
-        let lost = |(author, stamp)| (author, Author { stamp, since_us: now_us, is_trusted: false });
+        let lost = |(author, stamp)| (author, Author::new(stamp, now_us, false));
         self.authors = own.iter().map(lost).collect();
     }
 
-    /// From where on the peer is to be sent what is held here. `can_send` says of a third region whether it is connected,
+    /// From where on the peer is to be sent what is held here. `can_send` says whether a region is a third one and connected,
     /// as far as can be told from here.
     pub(crate) fn base(
         &mut self,
@@ -107,13 +116,14 @@ impl Session {
         let mut trusted = Vec::new();
         for (id, stamp) in own.iter() {
             let can_send = can_send(&id);
-            let author = self.authors.entry(id);
-            let author = author.or_insert(Author { stamp, since_us: now_us, is_trusted: can_send });
+            let author = self.authors.entry(id).or_insert(Author::new(stamp, now_us, can_send));
+            let is_late = now_us > author.since_us + author.patience_us;
             if self.confirmed.get(&id) >= author.stamp {
-                *author = Author { stamp, since_us: now_us, is_trusted: can_send };
-            } else if author.is_trusted && (!can_send || now_us > author.since_us + PATIENCE_US) {
-                author.is_trusted = false;
-                // What went on from its changes may be waiting for them over there: it is sent again, with them.
+                *author = Author::new(stamp, now_us, can_send);
+            } else if is_late || (author.is_trusted && !can_send) {
+                (author.is_trusted, author.since_us) = (false, now_us);
+                author.patience_us *= 2;
+                // What went on from it may be waiting for it over there: that is sent again, too.
                 self.shipped = self.confirmed.clone();
             }
             if author.is_trusted {
@@ -179,6 +189,16 @@ mod tests {
         assert_eq!(base(&mut session, &vector(6, 9), PATIENCE_US + 2, true), vector(6, 8));
         session.confirm(&vector(6, 8));
         assert_eq!(base(&mut session, &vector(6, 10), PATIENCE_US + 3, true), vector(6, 10));
+    }
+
+    #[test]
+    fn what_is_not_confirmed_is_sent_again_and_later_each_time() {
+        let mut session = session();
+        base(&mut session, &vector(5, 0), 0, true);
+        assert_eq!(base(&mut session, &vector(5, 0), PATIENCE_US, true), vector(5, 0));
+        assert_eq!(base(&mut session, &vector(5, 0), PATIENCE_US + 1, true), VersionVector::new());
+        assert_eq!(base(&mut session, &vector(5, 0), 3 * PATIENCE_US, true), vector(5, 0));
+        assert_eq!(base(&mut session, &vector(5, 0), 4 * PATIENCE_US, true), VersionVector::new());
     }
 
     #[test]

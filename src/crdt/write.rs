@@ -29,6 +29,8 @@ pub(crate) struct Txn {
     undo: Vec<Undo>,
     /// The steps of all undo records, one after the other.
     steps: Vec<u32>,
+    /// The box of the last record of the transaction before: writing the same type again needs no other.
+    spare: Option<Before>,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Txn {
             seed,
             undo: Vec::new(),
             steps: Vec::new(),
+            spare: None,
         }
     }
 
@@ -77,10 +80,20 @@ impl Txn {
     }
 
     /// Takes note of how to undo something that is no event by itself.
-    pub(crate) fn undoable(&mut self, path: &Path<'_>, before: impl Send + 'static) {
+    pub(crate) fn undoable<B: Send + 'static>(&mut self, path: &Path<'_>, before: B) {
         let start = self.steps.len();
         path.push_steps(&mut self.steps);
-        self.undo.push(Undo { start, before: Box::new(before) });
+        let before: Before = match self.spare.take() {
+            Some(mut spare) => match spare.downcast_mut::<B>() {
+                Some(slot) => {
+                    *slot = before;
+                    spare
+                }
+                None => Box::new(before),
+            },
+            None => Box::new(before),
+        };
+        self.undo.push(Undo { start, before });
     }
 
     /// Drops the note that was taken last: what it would have undone has been undone otherwise.
@@ -116,6 +129,7 @@ impl Txn {
 
     /// Lets go of what would have undone the events.
     pub(crate) fn keep(&mut self) {
+        self.spare = self.undo.pop().map(|undo| undo.before);
         self.undo.clear();
     }
 }

@@ -19,6 +19,8 @@ use crate::wire::limits::Limits;
 const VERSION: u64 = 1;
 /// The flags share an integer with the version.
 const FLAG_BITS: u32 = 3;
+/// Two counts of ids share an integer; each is at most [`Limits::MAX_REPLICAS`].
+const COUNT_BITS: u32 = 13;
 /// The message is all that the sender holds.
 const COMPLETE: u64 = 1;
 /// The message is a chunk of a transfer.
@@ -88,11 +90,10 @@ impl Head {
         let base = self.named().next().map_or(Timestamp::ZERO, |origin| delta.to.time(origin));
         let mut encoder = Encoder::new(places, count, base);
         let stamps = count.max(1) + self.new.len() + self.changed.len();
-        encoder.array(4 + stamps + usize::from(delta.cut.is_some()) + usize::from(chunk.is_some()) + 1);
+        encoder.array(3 + stamps + usize::from(delta.cut.is_some()) + usize::from(chunk.is_some()) + 1);
         let flags = COMPLETE * u64::from(delta.cut.is_some()) + CHUNK * u64::from(chunk.is_some());
         encoder.uint(VERSION << FLAG_BITS | flags);
-        encoder.uint(self.new.len() as u64);
-        encoder.uint(self.changed.len() as u64);
+        encoder.uint((self.new.len() << COUNT_BITS | self.changed.len()) as u64);
         encoder.bin(&ids);
         encoder.uint(base.bits());
         for (place, origin) in self.named().enumerate() {
@@ -152,7 +153,7 @@ impl<S: Crdt> Delta<S> {
         let (is_complete, is_chunk) = (flags & COMPLETE != 0, flags & CHUNK != 0);
         let table = Table::decode(&mut decoder, known)?;
         let stamps = table.ids.max(1) + table.new + table.changed;
-        if len != 4 + stamps + usize::from(is_complete) + usize::from(is_chunk) + 1 {
+        if len != 3 + stamps + usize::from(is_complete) + usize::from(is_chunk) + 1 {
             return Err(DecodeError::Expected {
                 what: "a message of as many parts as its head asks for",
                 at: 0,
@@ -195,7 +196,8 @@ impl Table {
     fn decode(decoder: &mut Decoder<'_>, known: &Origins) -> Result<Self, DecodeError> {
         let limit = decoder.limits().replicas.min(Limits::MAX_REPLICAS);
         let too_many = DecodeError::Limit { limit: "replicas", allowed: limit };
-        let (new, changed) = (decoder.uint()?, decoder.uint()?);
+        let counts = decoder.uint()?;
+        let (new, changed) = (counts >> COUNT_BITS, counts & ((1 << COUNT_BITS) - 1));
         let at = decoder.at();
         let bytes = decoder.bin()?;
         let new = usize::try_from(new).ok().filter(|new| *new <= limit).ok_or(too_many.clone())?;

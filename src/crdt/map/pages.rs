@@ -8,27 +8,29 @@
 
 use triomphe::Arc;
 
+/// Items in a page: what the first write after a fork copies.
+const PAGE: usize = 32;
 /// Pages in a node.
 const NODE: usize = 64;
 
 type Page<T> = Arc<[Option<T>]>;
 type Node<T> = Arc<[Option<Page<T>>]>;
 
-/// Places for items, `PAGE` of them in a page. It forks at constant cost.
+/// Places for items. It forks at constant cost.
 #[derive(Debug)]
-pub(super) struct Pages<T, const PAGE: usize> {
+pub(super) struct Pages<T> {
     root: Arc<Vec<Node<T>>>,
     /// No item was ever put at this place or beyond.
     end: usize,
 }
 
-impl<T, const PAGE: usize> Default for Pages<T, PAGE> {
+impl<T> Default for Pages<T> {
     fn default() -> Self {
         Self { root: Arc::new(Vec::new()), end: 0 }
     }
 }
 
-impl<T, const PAGE: usize> Clone for Pages<T, PAGE> {
+impl<T> Clone for Pages<T> {
     fn clone(&self) -> Self {
         Self { root: Arc::clone(&self.root), end: self.end }
     }
@@ -46,7 +48,7 @@ fn empty<T>(len: usize) -> Arc<[Option<T>]> {
     (0..len).map(|_| None).collect()
 }
 
-impl<T: Clone, const PAGE: usize> Pages<T, PAGE> {
+impl<T: Clone> Pages<T> {
     /// The places of an item in the root, in its node and in its page.
     fn places(index: usize) -> (usize, usize, usize) {
         (index / (PAGE * NODE), index / PAGE % NODE, index % PAGE)
@@ -98,9 +100,7 @@ impl<T: Clone, const PAGE: usize> Pages<T, PAGE> {
 mod tests {
     use super::*;
 
-    const PAGE: usize = 32;
-
-    fn filled(count: usize) -> Pages<usize, PAGE> {
+    fn filled(count: usize) -> Pages<usize> {
         let mut pages = Pages::default();
         (0..count).for_each(|item| pages.put(item, item));
         pages
@@ -127,7 +127,7 @@ mod tests {
         *pages.get_mut(3).unwrap() = 99;
         pages.put(PAGE * NODE + 10, 1);
         assert_eq!((fork.get(3), fork.end()), (Some(&3), PAGE * NODE + 10));
-        let page = |pages: &Pages<usize, PAGE>, page: usize| pages.root[0][page].clone().unwrap();
+        let page = |pages: &Pages<usize>, page: usize| pages.root[0][page].clone().unwrap();
         assert!(Arc::ptr_eq(&page(&fork, 1), &page(&pages, 1)), "an untouched page is shared");
         assert!(!Arc::ptr_eq(&page(&fork, 0), &page(&pages, 0)));
     }

@@ -12,7 +12,6 @@ use triomphe::Arc;
 
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
-use crate::crdt::map::pages::Pages;
 
 /// Entries in a chunk.
 const CHUNK: usize = 64;
@@ -21,54 +20,80 @@ const ENTRIES_PER_ROW: usize = 4;
 /// A log that is shorter than this is left alone.
 const SHORT: usize = 4 * CHUNK;
 
+/// The place of an entry: how many were made before it, from 1. A row keeps that of its valid entry. Places are never given
+/// out again, so that dropping invalid entries touches no row.
+pub(super) type Place = u64;
+
 /// A run of entries.
 #[derive(Clone, Debug, Default)]
 struct Chunk {
-    rows: Vec<u32>,
+    /// The place of the first entry.
+    start: Place,
+    /// For each entry, how far its place is from the start, and its row.
+    entries: Vec<(u32, u32)>,
     newest: Marks,
+    /// Up to the end of the chunk before this one while it is open; then up to its own end.
     reach: Marks,
 }
 
+impl Chunk {
+    fn open(start: Place, reach: Marks) -> Self {
+        Self { start, entries: Vec::with_capacity(CHUNK), newest: Marks::default(), reach }
+    }
+}
+
 /// The log. `imbl` keeps the closed chunks: they are appended to at one end, read from there, and forked at constant cost.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Recency {
     closed: im::Vector<Arc<Chunk>>,
-    /// The chunk that is written; its `reach` is that of the chunks before it.
     open: Chunk,
-    /// Where the valid entry of each row is.
-    places: Pages<u32, 256>,
+    /// The place of the next entry.
+    next: Place,
     /// Memory for gathering a row's marks.
     scratch: Marks,
 }
 
+impl Default for Recency {
+    fn default() -> Self {
+        let open = Chunk::open(1, Marks::default());
+        Self { closed: im::Vector::new(), open, next: 1, scratch: Marks::default() }
+    }
+}
+
 impl Recency {
-    /// The number of entries, valid or not.
+    /// The number of entries, valid or not, at most.
     fn len(&self) -> usize {
-        self.closed.len() * CHUNK + self.open.rows.len()
+        self.closed.len() * CHUNK + self.open.entries.len()
     }
 
-    /// Takes note that a row was touched: by the events `fresh`, and holds the marks that `gather` collects. `rows` is the
-    /// number of rows there are.
-    pub(super) fn touch(&mut self, row: u32, fresh: &[Dot], rows: usize, gather: impl FnOnce(&mut Marks)) {
-        let place = self.places.get(row as usize);
-        if place.is_some_and(|place| *place as usize >= self.closed.len() * CHUNK) {
+    /// Takes note that a row was touched by the events `fresh`. `place` is where its entry was, zero for none, and becomes
+    /// where it is. `gather` collects all marks of the row.
+    #[inline]
+    pub(super) fn touch(
+        &mut self,
+        row: u32,
+        place: &mut Place,
+        fresh: &[Dot],
+        gather: impl FnOnce(&mut Marks),
+    ) {
+        if *place >= self.open.start {
             self.open.newest.raise_dots(fresh);
             return;
         }
-        let mut marks = std::mem::take(&mut self.scratch);
-        marks.clear();
-        gather(&mut marks);
-        marks.raise_dots(fresh);
-        self.push(row, &marks);
-        self.scratch = marks;
-        if self.len() > SHORT + ENTRIES_PER_ROW * rows {
-            self.compact();
+        self.scratch.clear();
+        gather(&mut self.scratch);
+        self.scratch.raise_dots(fresh);
+        if self.open.entries.len() == CHUNK {
+            self.close();
         }
+        self.open.newest.raise_dots(self.scratch.as_slice());
+        *place = self.push(self.next, row);
     }
 
-    /// Forgets a row that was removed.
-    pub(super) fn remove(&mut self, row: u32) {
-        self.places.take(row as usize);
+    fn push(&mut self, place: Place, row: u32) -> Place {
+        self.open.entries.push(((place - self.open.start) as u32, row));
+        self.next = place + 1;
+        place
     }
 
     /// Raises what all rows are known to reach.
@@ -76,19 +101,9 @@ impl Recency {
         self.open.reach.raise_all(marks);
     }
 
-    fn push(&mut self, row: u32, marks: &Marks) {
-        if self.open.rows.len() == CHUNK {
-            self.close();
-        }
-        self.open.newest.raise_all(marks);
-        self.places.put(row as usize, self.len() as u32);
-        self.open.rows.push(row);
-    }
-
     fn close(&mut self) {
         self.open.reach.raise_all(&self.open.newest);
-        let reach = self.open.reach.clone();
-        let next = Chunk { rows: Vec::with_capacity(CHUNK), newest: Marks::default(), reach };
+        let next = Chunk::open(self.next, self.open.reach.clone());
         self.closed.push_back(Arc::new(std::mem::replace(&mut self.open, next)));
     }
 
@@ -98,36 +113,46 @@ impl Recency {
         marks.raise_all(&self.open.newest);
     }
 
-    /// The entries of chunks that may hold news to who has seen `since`, newest first: a row, if the entry is valid.
-    pub(super) fn entries_beyond(&self, since: &Frontier) -> impl Iterator<Item = Option<u32>> {
-        let closed = self.closed.iter().enumerate().rev();
-        let closed = closed.map(|(place, chunk)| (place * CHUNK, &**chunk));
-        std::iter::once((self.closed.len() * CHUNK, &self.open))
+    /// The entries of chunks that may hold news to who has seen `since`, newest first.
+    pub(super) fn entries_beyond(&self, since: &Frontier) -> impl Iterator<Item = (Place, u32)> {
+        let closed = self.closed.iter().rev().map(|chunk| &**chunk);
+        std::iter::once(&self.open)
             .chain(closed)
-            .take_while(|(_, chunk)| !(chunk.reach.within(since) && chunk.newest.within(since)))
-            .filter(|(_, chunk)| !chunk.newest.within(since))
-            .flat_map(move |(start, chunk)| {
-                let entries = chunk.rows.iter().enumerate().rev();
-                entries.map(move |(offset, row)| self.is_valid(*row, start + offset).then_some(*row))
+            .take_while(|chunk| !(chunk.reach.within(since) && chunk.newest.within(since)))
+            .filter(|chunk| !chunk.newest.within(since))
+            .flat_map(|chunk| {
+                let entries = chunk.entries.iter().rev();
+                entries.map(|(offset, row)| (chunk.start + Place::from(*offset), *row))
             })
     }
 
-    fn is_valid(&self, row: u32, place: usize) -> bool {
-        self.places.get(row as usize).is_some_and(|valid| *valid as usize == place)
+    /// Whether there are many more entries than rows.
+    #[inline]
+    pub(super) fn is_long(&self, rows: usize) -> bool {
+        self.len() > SHORT + ENTRIES_PER_ROW * rows
     }
 
-    /// Drops the invalid entries.
-    fn compact(&mut self) {
+    /// Drops the entries that are not valid.
+    pub(super) fn compact(&mut self, is_valid: impl Fn(Place, u32) -> bool) {
+        let next = self.next;
         let before = std::mem::take(self);
-        let mut start = 0;
         for chunk in before.closed.iter().map(|chunk| &**chunk).chain([&before.open]) {
-            for (offset, row) in chunk.rows.iter().enumerate() {
-                if before.is_valid(*row, start + offset) {
-                    self.push(*row, &chunk.newest);
+            for (offset, row) in &chunk.entries {
+                let place = chunk.start + Place::from(*offset);
+                if !is_valid(place, *row) {
+                    continue;
                 }
+                let is_far = place - self.open.start > Place::from(u32::MAX);
+                if self.open.entries.len() == CHUNK || is_far {
+                    self.close();
+                    self.open.start = place;
+                }
+                self.open.newest.raise_all(&chunk.newest);
+                self.push(place, *row);
             }
-            start += chunk.rows.len();
         }
+        self.next = next;
+        self.close();
         self.open.reach.raise_all(&before.open.reach);
     }
 }
@@ -146,65 +171,85 @@ mod tests {
         entries.iter().map(|time| Timestamp::from_bits(*time)).collect()
     }
 
-    /// A log in which each row was written once, by origin 0, at the time of its number and one.
-    fn written(rows: usize) -> Recency {
-        let mut log = Recency::default();
-        for row in 0..rows {
-            log.touch(row as u32, &[dot(0, row as u64 + 1)], rows, |_| {});
-        }
-        log
+    /// A log, and where the entries of its rows are.
+    #[derive(Default)]
+    struct Log {
+        log: Recency,
+        places: Vec<Place>,
     }
 
-    fn rows(log: &Recency, since: &[u64]) -> Vec<u32> {
-        log.entries_beyond(&seen(since)).flatten().collect()
+    impl Log {
+        fn touch(&mut self, row: usize, dot: Dot, older: &[Dot]) {
+            self.places.resize(self.places.len().max(row + 1), 0);
+            let gather = |marks: &mut Marks| marks.raise_dots(older);
+            self.log.touch(row as u32, &mut self.places[row], &[dot], gather);
+            if self.log.is_long(self.places.len()) {
+                let places = &self.places;
+                self.log.compact(|place, row| places[row as usize] == place);
+            }
+        }
+
+        /// The rows that are found for who has seen `since`, newest first.
+        fn rows(&self, since: &[u64]) -> Vec<usize> {
+            let since = seen(since);
+            let entries = self.log.entries_beyond(&since);
+            let valid = entries.filter(|(place, row)| self.places[*row as usize] == *place);
+            valid.map(|(_, row)| row as usize).collect()
+        }
+    }
+
+    /// Each row was written once, by origin 0, at the time of its number and one.
+    fn written(rows: usize) -> Log {
+        let mut log = Log::default();
+        for row in 0..rows {
+            log.touch(row, dot(0, row as u64 + 1), &[]);
+        }
+        log
     }
 
     #[test]
     fn who_has_seen_all_is_shown_nothing_and_who_lacks_the_end_only_the_end() {
         let count = 10 * CHUNK;
         let log = written(count);
-        assert_eq!(rows(&log, &[count as u64]), []);
-        let end = rows(&log, &[count as u64 - 1]);
-        assert_eq!((end.len(), end[0]), (CHUNK, count as u32 - 1));
-        assert_eq!(rows(&log, &[]).len(), count);
+        assert_eq!(log.rows(&[count as u64]), []);
+        let end = log.rows(&[count as u64 - 1]);
+        assert_eq!((end.len(), end[0]), (CHUNK, count - 1));
+        assert_eq!(log.rows(&[]).len(), count);
     }
 
     #[test]
     fn chunks_that_are_no_news_are_passed_over() {
         let count = 10 * CHUNK;
-        let mut log = Recency::default();
-        log.touch(0, &[dot(1, 5)], count, |_| {});
-        for row in 1..count {
-            log.touch(row as u32, &[dot(0, row as u64)], count, |_| {});
-        }
-        let old = rows(&log, &[count as u64, 4]);
+        let mut log = Log::default();
+        log.touch(0, dot(1, 5), &[]);
+        (1..count).for_each(|row| log.touch(row, dot(0, row as u64), &[]));
+        let old = log.rows(&[count as u64, 4]);
         assert_eq!((old.len(), old[CHUNK - 1]), (CHUNK, 0));
     }
 
     #[test]
     fn a_row_that_moves_to_the_end_takes_its_older_marks_along() {
         let count = 10 * CHUNK;
-        let mut log = Recency::default();
-        log.touch(0, &[dot(1, 5)], count, |_| {});
-        for row in 1..count {
-            log.touch(row as u32, &[dot(0, row as u64)], count, |_| {});
-        }
-        log.touch(0, &[dot(0, 9_000)], count, |marks| marks.raise(dot(1, 5)));
-        assert!(rows(&log, &[9_000, 4]).contains(&0), "who lacks the older mark must find the row");
+        let mut log = Log::default();
+        log.touch(0, dot(1, 5), &[]);
+        (1..count).for_each(|row| log.touch(row, dot(0, row as u64), &[]));
+        log.touch(0, dot(0, 9_000), &[dot(1, 5)]);
+        assert!(log.rows(&[9_000, 4]).contains(&0), "who lacks the older mark must find the row");
     }
 
     #[test]
-    fn hot_rows_do_not_make_the_log_grow_and_keep_their_order() {
-        let mut log = Recency::default();
+    fn hot_rows_do_not_make_the_log_grow_and_all_keep_their_order() {
+        let mut log = Log::default();
         let count = 500;
-        for time in 0..100_000_u64 {
-            let row = (time * 7 % count as u64) as u32;
-            log.touch(row, &[dot(0, time + 1)], count, |_| {});
+        for time in 0..100_000_usize {
+            log.touch(time * 7 % count, dot(0, time as u64 + 1), &[]);
         }
-        assert!(log.len() <= SHORT + ENTRIES_PER_ROW * count + CHUNK, "{} entries", log.len());
-        let newest_first: Vec<u32> = (0..count as u64).map(|age| ((99_999 - age) * 7 % 500) as u32).collect();
-        assert_eq!(rows(&log, &[]), newest_first);
-        log.remove(newest_first[0]);
-        assert_eq!(rows(&log, &[]), newest_first[1..]);
+        assert!(log.log.len() <= SHORT + ENTRIES_PER_ROW * count + CHUNK, "{} entries", log.log.len());
+        let newest_first: Vec<usize> = (0..count).map(|age| (99_999 - age) * 7 % count).collect();
+        assert_eq!(log.rows(&[]), newest_first);
+        assert_eq!(log.rows(&[100_000]), []);
+        let end = log.rows(&[100_000 - 3]);
+        assert_eq!(end[..3], newest_first[..3]);
+        assert!(end.len() <= 2 * CHUNK);
     }
 }

@@ -9,14 +9,12 @@ use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::crdt::map::index::Index;
 use crate::crdt::map::pages::Pages;
-use crate::crdt::map::recency::Recency;
+use crate::crdt::map::recency::{Place, Recency};
 use crate::crdt::map::row::Row;
 use crate::crdt::{Crdt, Key};
 
 /// More rows than this become a table.
 const FEW: usize = 16;
-/// Rows in a page of a table: what the first write after a fork copies.
-const PAGE: usize = 32;
 /// A table of no more rows than this becomes a list.
 const FEW_AGAIN: usize = 8;
 
@@ -35,7 +33,7 @@ pub(super) enum Rows<K, V> {
 /// All of it is shared with forks until one side writes.
 #[derive(Debug)]
 pub(super) struct Table<K, V> {
-    rows: Pages<Row<K, V>, PAGE>,
+    rows: Pages<Row<K, V>>,
     index: Index,
     seed: u64,
     hasher: FixedState,
@@ -53,14 +51,14 @@ struct Books {
 }
 
 impl Books {
-    /// Takes note that one of `rows` rows was written or merged; `fresh` are the events that did it.
+    /// Takes note that a row was written or merged; `fresh` are the events that did it.
+    #[inline]
     fn settle<K: Key, V: Crdt>(
         &mut self,
         number: u32,
         row: &mut Row<K, V>,
         fresh: &[Dot],
         has_residue: bool,
-        rows: usize,
     ) {
         let is_live = row.value.is_live();
         if is_live != row.is_live {
@@ -72,8 +70,15 @@ impl Books {
             self.residue.push_back(number);
         }
         if !fresh.is_empty() {
-            self.recency.touch(number, fresh, rows, |marks| row.raise_marks(marks));
+            self.log(number, row, fresh);
         }
+    }
+
+    #[inline]
+    fn log<K: Key, V: Crdt>(&mut self, number: u32, row: &mut Row<K, V>, fresh: &[Dot]) {
+        let mut place = row.place;
+        self.recency.touch(number, &mut place, fresh, |marks| row.raise_marks(marks));
+        row.place = place;
     }
 }
 
@@ -122,7 +127,6 @@ impl<K: Key, V: Crdt> Table<K, V> {
         let row = self.rows.take(number as usize)?;
         self.index.remove(self.hasher.hash_one(&row.key), number);
         self.free.push_back(number);
-        self.books.recency.remove(number);
         if row.is_live {
             self.books.live -= 1;
         }
@@ -131,8 +135,26 @@ impl<K: Key, V: Crdt> Table<K, V> {
 
     /// The rows, those touched last at the end.
     fn into_list(mut self) -> Vec<Row<K, V>> {
-        let numbers: Vec<u32> = self.books.recency.entries_beyond(&Frontier::default()).flatten().collect();
+        let nothing_seen = Frontier::default();
+        let entries = self.books.recency.entries_beyond(&nothing_seen);
+        let is_valid = |(place, number): &(Place, u32)| self.is_valid(*place, *number);
+        let numbers: Vec<u32> = entries.filter(is_valid).map(|(_, number)| number).collect();
         numbers.into_iter().rev().filter_map(|number| self.rows.take(number as usize)).collect()
+    }
+
+    /// Whether an entry of the log is the newest of its row.
+    fn is_valid(&self, place: Place, number: u32) -> bool {
+        self.row(number).is_some_and(|row| row.place == place)
+    }
+
+    /// Drops invalid entries of the log once they are many.
+    #[inline]
+    fn compact_log(&mut self) {
+        if self.books.recency.is_long(self.len()) {
+            let mut recency = std::mem::take(&mut self.books.recency);
+            recency.compact(|place, number| self.is_valid(place, number));
+            self.books.recency = recency;
+        }
     }
 
     fn of(list: Vec<Row<K, V>>, seed: u64, reach: &Marks) -> Self {
@@ -140,6 +162,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
         table.books.recency.raise_reach(reach);
         for mut row in list {
             row.is_live = false;
+            row.place = 0;
             let has_residue = std::mem::take(&mut row.has_residue);
             table.add_marked(row, has_residue);
         }
@@ -148,14 +171,11 @@ impl<K: Key, V: Crdt> Table<K, V> {
 
     /// Adds a row and takes note of all that it holds.
     fn add_marked(&mut self, row: Row<K, V>, has_residue: bool) -> u32 {
-        let mut marks = Marks::default();
-        row.raise_marks(&mut marks);
         let number = self.add(row);
-        let rows = self.len();
-        // A row without marks (all it holds are a counter's records) has its entry too: the log is the list of all rows.
-        self.books.recency.touch(number, marks.as_slice(), rows, |_| {});
         if let Some(row) = self.rows.get_mut(number as usize) {
-            self.books.settle(number, row, &[], has_residue, rows);
+            // A row without marks (all it holds are a counter's records) has its entry too: the log lists all rows.
+            self.books.log(number, row, &[]);
+            self.books.settle(number, row, &[], has_residue);
         }
         number
     }
@@ -231,10 +251,10 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                 Some(result)
             }
             Self::Many(table) => {
-                let rows = table.len();
                 let row = table.rows.get_mut(number as usize)?;
                 let (result, fresh, has_residue) = write(row);
-                table.books.settle(number, row, fresh, has_residue, rows);
+                table.books.settle(number, row, fresh, has_residue);
+                table.compact_log();
                 Some(result)
             }
         }
@@ -325,7 +345,9 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             Self::Many(table) => {
                 let mut visited = 0;
                 let entries = table.books.recency.entries_beyond(since).inspect(|_| visited += 1);
-                let mut rows: Vec<_> = entries.flatten().filter_map(|number| table.row(number)).collect();
+                let rows =
+                    entries.filter_map(|(place, number)| table.row(number).filter(|row| row.place == place));
+                let mut rows: Vec<_> = rows.collect();
                 rows.reverse();
                 (rows, visited)
             }
