@@ -1,4 +1,61 @@
 //! An embeddable engine that keeps an application's data writable in every region of the world, and the same in all of them.
+//!
+//! Each region holds a [`Replica`] of the data. It is written at memory speed, in transactions, without waiting for any
+//! other region. Regions exchange [`Delta`]s, in any order, over any transport, as often as they like; those that have seen
+//! the same events hold the same data, to the byte. Nothing that was written is lost, and what is removed is forgotten once
+//! all have seen it removed.
+//!
+//! ```
+//! use driftless::{Config, Counter, Crdt, LwwRegister, MergeMap, OrSet, Replica, ReplicaId};
+//!
+//! #[derive(Crdt)]
+//! struct User {
+//!     name: LwwRegister<String>,
+//!     tags: OrSet<String>,
+//!     visits: Counter,
+//! }
+//!
+//! let mut eu: Replica<MergeMap<u64, User>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+//! let mut us: Replica<MergeMap<u64, User>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+//!
+//! let now_ms = 1_700_000_000_000;
+//! eu.transact(now_ms, |users| {
+//!     users.update(&7, |user| {
+//!         user.name().set("Ada");
+//!         user.tags().add("admin");
+//!         user.visits().add(1)
+//!     })
+//! })?;
+//!
+//! let bytes = eu.delta_since(&us.vector()).encode()?;    // ship these
+//! us.merge(now_ms, us.decode(&bytes)?)?;
+//! assert_eq!(us.digest(), eu.digest());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The caller brings
+//!
+//! - **Time**, in Unix milliseconds, to each call that needs it. The engine reads no clock.
+//! - **Identity**: a [`ReplicaId`] that no other copy of the data uses, and no earlier run whose state is lost.
+//! - **Transport and storage**: the engine makes and takes bytes. It does no I/O and starts no threads.
+//!
+//! # The types
+//!
+//! | type | holds | concurrent writes | a removal concurrent with a write |
+//! |---|---|---|---|
+//! | [`LwwRegister`] | one value | the later one is read, all can be | the write survives |
+//! | [`MvRegister`] | one value | all are read | the write survives |
+//! | [`Flag`] | on or off | on | on |
+//! | [`OrSet`] | distinct values | all are in it | the addition wins |
+//! | [`Counter`] | a sum | all count | what it had not seen still counts |
+//! | [`MergeMap`] | mergeable state by key | merge key by key | what it had not seen survives, at any depth |
+//! | a struct with [`#[derive(Crdt)]`](macro@Crdt) | mergeable fields | merge field by field | |
+//! | [`Document`] | any of it, by path | merge path by path | what it had not seen survives |
+//!
+//! # Errors
+//!
+//! Each error says whose fault it is (the bytes, the peer, the caller, us), and what to do next. **After an error nothing has
+//! changed**, always. The library panics only on a bug of its own.
 
 // The derive macro names this crate; so do this crate's own doc tests and unit tests.
 extern crate self as driftless;

@@ -117,12 +117,17 @@ impl Session {
         for (id, stamp) in own.iter() {
             let can_send = can_send(&id);
             let author = self.authors.entry(id).or_insert(Author::new(stamp, now_us, can_send));
-            let is_late = now_us > author.since_us + author.patience_us;
-            if self.confirmed.get(&id) >= author.stamp {
+            let is_confirmed = self.confirmed.get(&id) >= author.stamp;
+            let is_late = !is_confirmed && now_us > author.since_us + author.patience_us;
+            let is_lost = author.is_trusted && !can_send;
+            if is_confirmed {
                 *author = Author::new(stamp, now_us, can_send);
-            } else if is_late || (author.is_trusted && !can_send) {
-                (author.is_trusted, author.since_us) = (false, now_us);
+            } else if is_late {
+                author.since_us = now_us;
                 author.patience_us *= 2;
+            }
+            if is_late || is_lost {
+                author.is_trusted = false;
                 // What went on from it may be waiting for it over there: that is sent again, too.
                 self.shipped = self.confirmed.clone();
             }
@@ -206,6 +211,10 @@ mod tests {
         let mut session = session();
         base(&mut session, &vector(5, 7), 0, true);
         assert_eq!(base(&mut session, &vector(5, 7), 10, false), VersionVector::new());
+        base(&mut session, &vector(5, 8), 20, true);
+        session.confirm(&vector(5, 7));
+        base(&mut session, &vector(6, 9), 30, true);
+        assert_eq!(base(&mut session, &vector(6, 9), 40, false), vector(5, 7));
     }
 
     #[test]
