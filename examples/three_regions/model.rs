@@ -168,12 +168,6 @@ fn create(airport: &mut AirportMut<'_>, source: &Source) {
     }
 }
 
-/// The rows of removed airports and tags that are still kept: what forgetting has yet to give back.
-pub(crate) fn removed_rows(airports: &Airports) -> usize {
-    let tags = airports.iter().map(|(_, airport)| airport.tags.rows() - airport.tags.len());
-    airports.rows() - airports.len() + tags.sum::<usize>()
-}
-
 /// A field that the regions read differently.
 #[derive(Debug)]
 pub(crate) struct Difference {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use driftless::{Config, Delta, Digest, MergeError, Replica, ReplicaId, Snapshot, Timestamp, VersionVector};
+use driftless::{
+    Config, Delta, Digest, Forgotten, MergeError, Replica, ReplicaId, Snapshot, Timestamp, VersionVector,
+};
 
 use crate::airports::Source;
 use crate::board::Board;
@@ -14,7 +16,7 @@ use crate::clock::Clock;
 use crate::link::{Kind, Outlet};
 use crate::mail::Mail;
 use crate::measure::{Forgetting, Merge, Shipment, Transaction};
-use crate::model::{Airports, Write, Written, removed_rows};
+use crate::model::{Airports, Write, Written};
 use crate::regions::{COUNT, Index};
 use crate::schedule::{Op, Planned};
 use crate::session::{Incoming, PARKED_US, Parked, Session};
@@ -54,7 +56,10 @@ pub(crate) struct Outcome {
     pub(crate) snapshot: Snapshot<Airports>,
     pub(crate) digest: Digest,
     pub(crate) canonical_bytes: Vec<u8>,
-    pub(crate) removed_rows: usize,
+    /// The digest of a replica to which all was copied.
+    pub(crate) copy_digest: Digest,
+    /// What of it is there to tell others alone, and could not be forgotten.
+    pub(crate) left: Forgotten,
     pub(crate) log: Log,
 }
 
@@ -152,7 +157,7 @@ impl Region {
             let is_busy = self.is_loading && self.loaded < self.setup.own_sources.len();
             let wait = Duration::from_micros(if is_busy { 0 } else { wait });
             match mail.recv_timeout(wait) {
-                Ok(Mail::Finish) => return Ok(self.finish()),
+                Ok(Mail::Finish) => return self.finish(),
                 Ok(mail) => self.receive(mail)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err("nobody is there to finish the job".into()),
@@ -518,13 +523,25 @@ impl Region {
         self.setup.ids.map(|id| vector.get(&id))
     }
 
-    fn finish(self) -> Outcome {
-        Outcome {
+    fn finish(self) -> Result<Outcome, Fault> {
+        let (copy_digest, left) = self.copy()?;
+        Ok(Outcome {
             snapshot: self.replica.snapshot(),
             digest: self.replica.digest(),
             canonical_bytes: self.replica.canonical_bytes(),
-            removed_rows: removed_rows(self.replica.state()),
+            copy_digest,
+            left,
             log: self.log,
-        }
+        })
+    }
+
+    /// Copies all that is held into a new replica, as one that joins would be sent it, and counts what could be forgotten
+    /// there: as nobody else needs it, that is whatever this one has not forgotten.
+    fn copy(&self) -> Result<(Digest, Forgotten), Fault> {
+        let (id, now_ms) = (ReplicaId::from_u128(0), self.unix_ms());
+        let mut copy: Replica<Airports> = Replica::new(id, Config::default());
+        copy.merge(now_ms, copy.decode(&self.replica.delta_since(&copy.vector()).encode()?)?)?;
+        copy.set_members([id]);
+        Ok((copy.digest(), copy.forget()))
     }
 }

@@ -1,9 +1,11 @@
 //! What the job says in the end.
 
 use crate::job::Done;
+use crate::link::CUT;
 use crate::measure::{Forgetting, Lag, Logs, Phase, Traffic, percentile, sorted, staleness_us};
 use crate::model::{Difference, differences};
-use crate::regions::{COUNT, CUT_OFF, Index, LINKS, REGIONS, delay_ms, pairs};
+use crate::region::Outcome;
+use crate::regions::{CUT_OFF, Index, LINKS, REGIONS, delay_ms, ids, pairs};
 use crate::schedule::Plan;
 use crate::table::{Table, grouped, millis, seconds, tenth};
 
@@ -30,7 +32,7 @@ pub(crate) fn print(plan: &Plan, done: &Done) -> bool {
     shipping(done, &logs);
     lags(done, &logs);
     forgetting(plan, done);
-    agreement(done)
+    agreement(plan, done)
 }
 
 fn heading(text: &str) {
@@ -261,17 +263,17 @@ fn forgetting(plan: &Plan, done: &Done) {
         table.row(cells);
     }
     table.print();
-    let left = done.outcomes.each_ref().map(|outcome| outcome.removed_rows);
-    let left: Vec<String> =
-        REGIONS.iter().zip(left).map(|(region, rows)| format!("{} {}", region.name, grouped(rows))).collect();
-    note(&format!("rows of removed airports and tags that are left: {}", left.join(", ")));
+    let left = REGIONS.iter().zip(&done.outcomes).map(|(region, outcome)| {
+        format!("{} {} + {}", region.name, grouped(outcome.left.rows), grouped(outcome.left.marks))
+    });
+    note(&format!("rows + marks that are left: {}", left.collect::<Vec<_>>().join(", ")));
     if !done.is_all_forgotten {
         note("not all that was held was known to be seen by all when the job ended");
     }
 }
 
 /// Prints whether all regions agree, and what they do not agree on.
-fn agreement(done: &Done) -> bool {
+fn agreement(plan: &Plan, done: &Done) -> bool {
     heading("Agreement");
     for (region, outcome) in REGIONS.iter().zip(&done.outcomes) {
         println!(
@@ -292,39 +294,66 @@ fn agreement(done: &Done) -> bool {
             true
         }
         None => {
-            println!("  not all regions hold the same events:");
-            for (region, outcome) in REGIONS.iter().zip(&done.outcomes) {
-                println!("    {}  {:?}", region.name, outcome.snapshot.vector());
-            }
+            println!("  when time was up, not all regions held the same events:");
+            lacking(plan, done);
             false
         }
     };
     for (region, outcome) in REGIONS.iter().zip(&done.outcomes) {
         // That the links of who is cut off break is what the job is about.
-        let unexpected = outcome.log.downs.iter().filter(|reason| *reason != crate::link::CUT);
+        let unexpected = outcome.log.downs.iter().filter(|reason| *reason != CUT);
         unexpected.for_each(|reason| println!("  a link of {} broke: {reason}", region.name));
     }
-    let is_same = |one: &crate::region::Outcome, other: &crate::region::Outcome| {
-        one.digest == other.digest && one.canonical_bytes == other.canonical_bytes
-    };
-    let [first, others @ ..] = &done.outcomes;
-    if is_same_events && others.iter().all(|other| is_same(first, other)) {
-        println!("  converged: all regions hold the same, to the byte");
-        return true;
+    let is_copied = done.outcomes.iter().all(|outcome| outcome.copy_digest == outcome.digest);
+    match is_copied {
+        true => println!("  a new replica that is sent all holds the same"),
+        false => println!("  NOT THE SAME is what a new replica holds that is sent all"),
     }
+    let [first, others @ ..] = &done.outcomes;
+    let is_same =
+        |other: &Outcome| first.digest == other.digest && first.canonical_bytes == other.canonical_bytes;
+    let is_agreed = is_same_events && others.iter().all(is_same);
+    match is_agreed {
+        true => println!("  converged: all regions hold the same, to the byte"),
+        false => disagreement(done),
+    }
+    is_agreed && is_copied
+}
+
+/// Prints which region lacks how much of another's writes.
+fn lacking(plan: &Plan, done: &Done) {
+    let ids = ids(plan.seed);
+    let vectors = done.outcomes.each_ref().map(|outcome| outcome.snapshot.vector());
+    for (author, region) in pairs() {
+        let stamp = |holder: Index| vectors[holder].get(&ids[author]);
+        if stamp(region) < stamp(author) {
+            let lacks_ms = stamp(author).millis() - stamp(region).millis();
+            println!(
+                "    {} lacks the last {:.3} s of what {} wrote",
+                REGIONS[region].name,
+                lacks_ms as f64 / 1e3,
+                REGIONS[author].name
+            );
+        }
+    }
+}
+
+/// Prints which fields of which airports differ.
+fn disagreement(done: &Done) {
     println!("  NOT CONVERGED");
-    let (count, found) =
-        differences(&done.outcomes.each_ref().map(|outcome| outcome.snapshot.clone()), DIFFERENCES);
-    if count == 0 {
-        println!("  all fields read the same; what differs is the stamps of additions to counters or sets");
-    } else {
-        println!("  {} fields differ; the first of them:", grouped(count));
+    let snapshots = done.outcomes.each_ref().map(|outcome| outcome.snapshot.clone());
+    let (count, found) = differences(&snapshots, DIFFERENCES);
+    match count {
+        0 => println!("  all fields read the same; additions to counters or sets differ in their stamps"),
+        _ => println!(
+            "  {} fields differ; the first of them, each value with the stamp of its write:",
+            grouped(count)
+        ),
     }
     for Difference { key, field, readings } in found {
         println!("  {key} {field}");
-        for region in 0..COUNT {
-            println!("    {}  {}", REGIONS[region].name, readings[region]);
+        for (region, reading) in REGIONS.iter().zip(readings) {
+            println!("    {}  {reading}", region.name);
         }
     }
-    false
 }
