@@ -386,7 +386,8 @@ fn forgetting() {
     }
     let ours = set.delta_since(&driftless::VersionVector::new()).encode().expect("serializable").len();
     println!(
-        "1 M adds and removes over 1,000 elements: {} rows left at the writer, {} at the peer, {ours} B as a message; {:.0} ns an add or remove, forgetting {:.0} ns of it",
+        "1 M adds and removes over 1,000 elements: {} rows left at the writer, {} at the peer, {ours} B as a message;\n\
+         {:.0} ns an add or remove, forgetting {:.0} ns of it",
         set.state().rows(),
         peer.state().rows(),
         start.elapsed().as_nanos() as f64 / 1e6,
@@ -397,9 +398,8 @@ fn forgetting() {
 fn main() {
     let large = std::env::args().filter_map(|argument| argument.parse::<usize>().ok()).max();
     let documents = large.unwrap_or(DOCUMENTS);
-    println!(
-        "{documents} documents of four registers (16 B and 24 B texts, i64, bool), uuid keys; ns an operation, medians of {ROUNDS} rounds of {CHANGES}"
-    );
+    println!("{documents} documents of four registers (16 B and 24 B texts, i64, bool), uuid keys;");
+    println!("ns an operation, medians of {ROUNDS} rounds of {CHANGES}");
     println!();
     println!("{:<52} {:>10} {:>10} {:>7} {:>9}", "", "driftless", "plain", "ratio", "goal");
     writes(documents);

@@ -1,5 +1,7 @@
 //! What each type reads, and what a removal does to what is written concurrently: the tables of the documentation, row by row.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use driftless::{
     Config, Counter, Crdt, Document, DocumentError, Flag, Kind, LwwRegister, MergeMap, MvRegister, OrSet,
     Replica, ReplicaId, Value,

@@ -226,7 +226,7 @@ fn canonical_entries<T: Datum>(cell: &Cell<T>, canonical: &mut Canonical<'_>) {
 ///
 /// | | concurrent with a write | concurrent with a removal |
 /// |---|---|---|
-/// | write | both are kept until one replica has seen both and writes; [`latest`](Self::latest) reads the later | the write survives |
+/// | write | both are kept until somebody who saw both writes; the later is read | the write survives |
 ///
 /// "Later" is the greater stamp, then the greater replica id: a total order, the same everywhere. Other readings of what was
 /// written concurrently are at hand: [`all`](Self::all), [`newest_non_null`](LwwRegister::newest_non_null),

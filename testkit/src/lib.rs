@@ -6,3 +6,4 @@ pub mod json;
 pub mod oracle;
 pub mod subject;
 pub mod trace;
+pub mod wire;

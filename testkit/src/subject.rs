@@ -9,6 +9,7 @@ use std::panic;
 use driftless::{Crdt, ReplicaId, Timestamp, Value, VersionVector};
 
 use crate::oracle::{Entry, Item, Live, Oracle, Payload, Place, Transaction};
+use crate::wire::{Parts, Reader};
 
 /// State that can be tested against the oracle.
 pub trait Subject: Crdt {
@@ -26,6 +27,12 @@ pub trait Subject: Crdt {
     /// # Errors
     /// The bytes are not canonical.
     fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String>;
+
+    /// Reads what a message holds.
+    ///
+    /// # Errors
+    /// It is not as the format says.
+    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String>;
 
     /// Reads what is live as an application does.
     fn read(&self, place: &mut Place, readings: &mut Readings);

@@ -5,6 +5,7 @@ use driftless::{Document, DocumentError, Float, Kind, Value, Writer};
 use crate::oracle::{Item, Live, Payload, Place};
 use crate::subject::types::Sample;
 use crate::subject::{Canonical, Reading, Readings, Script, Stop, Subject};
+use crate::wire::{Parts, Reader};
 
 const KINDS: [Kind; 6] = [Kind::Register, Kind::Values, Kind::Set, Kind::Counter, Kind::Flag, Kind::Map];
 
@@ -128,6 +129,25 @@ impl Subject for Document {
         Ok(())
     }
 
+    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
+        reader.rows(|reader, name, floor| {
+            place.push(Item::Key(name));
+            for _ in 0..if reader.nil() { 0 } else { reader.array()? / 2 } {
+                let kind = KINDS.get(reader.uint()? as usize).ok_or("there is no such kind")?;
+                place.push(Item::Kind(*kind));
+                if !reader.nil() {
+                    take_kind_apart(*kind, reader, place, parts)?;
+                }
+                place.pop();
+            }
+            if !floor.is_empty() {
+                parts.entry(place.clone()).or_default().floor = floor;
+            }
+            place.pop();
+            Ok(())
+        })
+    }
+
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         read_names(self, &mut Vec::new(), place, readings);
     }
@@ -183,20 +203,18 @@ fn write(
     })
 }
 
-fn parse_kind(
-    kind: Kind,
-    canonical: &mut Canonical<'_>,
-    place: &mut Place,
-    live: &mut Live,
-) -> Result<(), String> {
-    match kind {
-        Kind::Register => driftless::LwwRegister::<Value>::parse(canonical, place, live),
-        Kind::Values => driftless::MvRegister::<Value>::parse(canonical, place, live),
-        Kind::Set => crate::subject::types::parse_map::<driftless::Flag>(canonical, place, live),
-        Kind::Counter => driftless::Counter::parse(canonical, place, live),
-        Kind::Flag => driftless::Flag::parse(canonical, place, live),
-        _ => Document::parse(canonical, place, live),
-    }
+/// Does something with the type of a kind.
+macro_rules! with_type_of {
+    ($kind:expr, $function:ident, $map:path, ($($argument:expr),*)) => {
+        match $kind {
+            Kind::Register => <LwwRegister<Value>>::$function($($argument),*),
+            Kind::Values => <MvRegister<Value>>::$function($($argument),*),
+            Kind::Set => <OrSet<Value>>::$function($($argument),*),
+            Kind::Counter => Counter::$function($($argument),*),
+            Kind::Flag => Flag::$function($($argument),*),
+            _ => Document::$function($($argument),*),
+        }
+    };
 }
 
 fn read_names(document: &Document, path: &mut Vec<String>, place: &mut Place, readings: &mut Readings) {

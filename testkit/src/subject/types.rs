@@ -1,9 +1,12 @@
 //! The types of the engine as subjects.
 
-use driftless::{Counter, Datum, Flag, Key, LwwRegister, MergeMap, MvRegister, OrSet, Value, Writer};
+use driftless::{
+    Counter, Datum, Flag, Key, LwwRegister, MergeMap, MvRegister, OrSet, Timestamp, Value, Writer,
+};
 
 use crate::oracle::{Item, Live, Payload, Place};
 use crate::subject::{Canonical, Reading, Readings, Script, Stop, Subject};
+use crate::wire::{Parts, Reader};
 
 /// How many keys are written at once now and then: more than a map keeps in a list.
 const MANY: u8 = 20;
@@ -56,6 +59,16 @@ macro_rules! register {
                 canonical.entries(place, live, |canonical| canonical.value().map(Payload::Value))
             }
 
+            fn take_apart(
+                reader: &mut Reader<'_>,
+                place: &mut Place,
+                parts: &mut Parts,
+            ) -> Result<(), String> {
+                let part = reader.cell(1, |reader, _| Ok((Payload::Value(reader.value()?), None)))?;
+                parts.insert(place.clone(), part);
+                Ok(())
+            }
+
             fn read(&self, place: &mut Place, readings: &mut Readings) {
                 let values: Vec<_> = self.stamped().map(|(stamp, value)| (stamp, Value::of(value))).collect();
                 if !values.is_empty() {
@@ -86,6 +99,11 @@ impl Subject for Flag {
         canonical.entries(place, live, |_| Ok(Payload::On))
     }
 
+    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
+        parts.insert(place.clone(), reader.cell(0, |_, _| Ok((Payload::On, None)))?);
+        Ok(())
+    }
+
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         if self.is_enabled() {
             readings.insert(place.clone(), Reading::On);
@@ -109,6 +127,15 @@ impl Subject for Counter {
 
     fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String> {
         canonical.entries(place, live, |canonical| canonical.count().map(Payload::Count))
+    }
+
+    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
+        let part = reader.cell(2, |reader, stamp| {
+            let (total, age) = (reader.int()?, reader.uint()?);
+            Ok((Payload::Count(total), Some(Timestamp::from_bits(stamp.bits() - age))))
+        })?;
+        parts.insert(place.clone(), part);
+        Ok(())
     }
 
     fn read(&self, place: &mut Place, readings: &mut Readings) {
@@ -182,6 +209,10 @@ impl<T: Numbered> Subject for OrSet<T> {
         parse_map::<Flag>(canonical, place, live)
     }
 
+    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
+        take_map_apart::<Flag>(reader, place, parts)
+    }
+
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         for element in self.iter() {
             place.push(Item::Key(Value::of(element)));
@@ -225,6 +256,10 @@ impl<K: Numbered, V: Subject> Subject for MergeMap<K, V> {
 
     fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String> {
         parse_map::<V>(canonical, place, live)
+    }
+
+    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
+        take_map_apart::<V>(reader, place, parts)
     }
 
     fn read(&self, place: &mut Place, readings: &mut Readings) {
@@ -273,4 +308,23 @@ pub(super) fn parse_map<V: Subject>(
         }
     }
     Ok(())
+}
+
+/// Reads the rows of a map whose values are of a type.
+pub(super) fn take_map_apart<V: Subject>(
+    reader: &mut Reader<'_>,
+    place: &mut Place,
+    parts: &mut Parts,
+) -> Result<(), String> {
+    reader.rows(|reader, key, floor| {
+        place.push(Item::Key(key));
+        if !reader.nil() {
+            V::take_apart(reader, place, parts)?;
+        }
+        if !floor.is_empty() {
+            parts.entry(place.clone()).or_default().floor = floor;
+        }
+        place.pop();
+        Ok(())
+    })
 }

@@ -1,0 +1,286 @@
+//! Messages taken apart as `docs/wire-format.md` describes them, beside the engine's own decoder: to see what a message
+//! holds, and to compare what replicas hold in full, marks included.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use driftless::{ReplicaId, Timestamp, Value, VersionVector};
+use rmp::Marker;
+use rmp::decode;
+
+use crate::oracle::{Payload, Place};
+use crate::subject::Subject;
+
+/// Who, and when.
+pub type Dot = (ReplicaId, Timestamp);
+
+/// What a message holds of one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The marks of a removed row.
+    pub floor: BTreeSet<Dot>,
+    /// What is live; for a counter with the first stamp of the run.
+    pub live: BTreeMap<Dot, (Payload, Option<Timestamp>)>,
+    /// The marks that are no live payload's.
+    pub marks: BTreeSet<Dot>,
+    /// The records of removed counts.
+    pub removed: BTreeMap<Dot, i64>,
+}
+
+/// What a message holds, place by place, in no order.
+pub type Parts = BTreeMap<Place, Part>;
+
+/// A message, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// From where it goes on.
+    pub from: VersionVector,
+    /// Where it leads.
+    pub to: VersionVector,
+    /// What the sender has forgotten marks of, if it sent all it holds.
+    pub cut: Option<VersionVector>,
+    /// The index of the chunk, and whether it is the last, if it is one.
+    pub chunk: Option<(u64, bool)>,
+    /// The state.
+    pub parts: Parts,
+}
+
+/// The short form of an id.
+pub fn short(id: &ReplicaId) -> [u8; 4] {
+    let bits = id.uuid().as_u128();
+    (0..4).fold(0, |short, word| short ^ (bits >> (32 * word)) as u32).to_be_bytes()
+}
+
+impl Message {
+    /// Takes a message apart. Short forms mean those of `known`.
+    ///
+    /// # Errors
+    /// It is not as the format says.
+    pub fn read<S: Subject>(bytes: &[u8], known: &[ReplicaId]) -> Result<Self, String> {
+        let mut reader = Reader { bytes, ids: Vec::new(), previous: Timestamp::ZERO };
+        let elements = reader.array()?;
+        let (version, counts) = (reader.uint()?, reader.uint()?);
+        let (is_complete, is_chunk) = (version & 1 == 1, version & 2 == 2);
+        if version >> 2 != 2 {
+            return Err(format!("the version is {version:b}"));
+        }
+        let (new, changed) = ((counts >> 13) as usize, (counts & 0x1FFF) as usize);
+        reader.read_ids(new, known)?;
+        let ids = reader.ids.clone();
+        reader.previous = Timestamp::from_bits(reader.uint()?);
+        let (mut from, mut to) = (VersionVector::new(), VersionVector::new());
+        let mut stamps = 0;
+        for (place, id) in ids.iter().enumerate() {
+            let end = if place == 0 { reader.previous } else { reader.stamp()? };
+            let start = match place {
+                _ if place < new && reader.nil() => Timestamp::ZERO,
+                _ if place < new + changed => reader.stamp()?,
+                _ => end,
+            };
+            stamps += usize::from(place > 0) + usize::from(place < new + changed);
+            to.raise(*id, end);
+            from.raise(*id, start);
+        }
+        let cut = if is_complete {
+            expect(reader.array()? == ids.len(), "a cut of one stamp for each id")?;
+            let stamps = ids.iter().map(|id| Ok((*id, reader.stamp()?)));
+            Some(stamps.collect::<Result<_, String>>()?)
+        } else {
+            None
+        };
+        let chunk = if is_chunk { Some(reader.uint()?) } else { None };
+        let mut parts = Parts::new();
+        if !reader.nil() {
+            S::take_apart(&mut reader, &mut Vec::new(), &mut parts)?;
+        }
+        expect(reader.bytes.is_empty(), "the end of the message")?;
+        let expected = 5 + stamps + usize::from(is_complete) + usize::from(is_chunk);
+        expect(elements == expected, "as many elements as the head asks for")?;
+        Ok(Self { from, to, cut, chunk: chunk.map(|chunk| (chunk >> 1, chunk & 1 == 1)), parts })
+    }
+}
+
+fn expect(holds: bool, what: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("expected {what}")) }
+}
+
+/// The bytes of a message on their way to be read.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    ids: Vec<ReplicaId>,
+    previous: Timestamp,
+}
+
+impl Reader<'_> {
+    fn read_ids(&mut self, new: usize, known: &[ReplicaId]) -> Result<(), String> {
+        let table = self.bin()?;
+        expect(table.len() >= new * 16 && table.len() % 4 == 0, "a table of ids")?;
+        let (full, shorts) = table.split_at(new * 16);
+        for id in full.as_chunks::<16>().0 {
+            self.ids.push(ReplicaId::new(uuid::Uuid::from_bytes(*id)));
+        }
+        for form in shorts.as_chunks::<4>().0 {
+            let meant: Vec<_> = known.iter().filter(|id| short(id) == *form).collect();
+            expect(meant.len() == 1, "a short form of one id")?;
+            self.ids.push(*meant[0]);
+        }
+        Ok(())
+    }
+
+    fn marker(&self) -> Marker {
+        self.bytes.first().map_or(Marker::Reserved, |byte| Marker::from_u8(*byte))
+    }
+
+    /// Whether nil is next; takes it.
+    pub fn nil(&mut self) -> bool {
+        let is_nil = self.marker() == Marker::Null;
+        self.bytes = &self.bytes[usize::from(is_nil)..];
+        is_nil
+    }
+
+    /// Whether an array is next.
+    pub fn is_array(&self) -> bool {
+        matches!(self.marker(), Marker::FixArray(_) | Marker::Array16 | Marker::Array32)
+    }
+
+    /// The length of an array.
+    ///
+    /// # Errors
+    /// Something else is next; so for all that follow.
+    pub fn array(&mut self) -> Result<usize, String> {
+        decode::read_array_len(&mut self.bytes).map(|len| len as usize).map_err(|error| error.to_string())
+    }
+
+    fn integer(&mut self) -> Result<i128, String> {
+        decode::read_int(&mut self.bytes).map_err(|error| error.to_string())
+    }
+
+    /// An integer that is not negative.
+    ///
+    /// # Errors
+    /// As of [`array`](Self::array).
+    pub fn uint(&mut self) -> Result<u64, String> {
+        u64::try_from(self.integer()?).map_err(|error| error.to_string())
+    }
+
+    /// A signed integer.
+    ///
+    /// # Errors
+    /// As of [`array`](Self::array).
+    pub fn int(&mut self) -> Result<i64, String> {
+        i64::try_from(self.integer()?).map_err(|error| error.to_string())
+    }
+
+    fn bin(&mut self) -> Result<Vec<u8>, String> {
+        let len = decode::read_bin_len(&mut self.bytes).map_err(|error| error.to_string())?;
+        let (taken, rest) = self.bytes.split_at_checked(len as usize).ok_or("the bytes are cut off")?;
+        self.bytes = rest;
+        Ok(taken.to_vec())
+    }
+
+    /// A value.
+    ///
+    /// # Errors
+    /// As of [`array`](Self::array).
+    pub fn value(&mut self) -> Result<Value, String> {
+        rmp_serde::from_read(&mut self.bytes).map_err(|error| error.to_string())
+    }
+
+    /// A stamp, coded beside the one before it, and the place of its author in a table of `ids`.
+    fn coded(&mut self, ids: u64) -> Result<(Timestamp, usize), String> {
+        let unzigzag = |n: u64| if n % 2 == 0 { (n / 2) as i128 } else { -1 - (n / 2) as i128 };
+        let (millis, counter) = (i128::from(self.previous.millis()), i128::from(self.previous.counter()));
+        let (millis, counter, place) = if self.marker() == Marker::Bin8 {
+            let bytes = u128::from_str_radix(
+                &self.bin()?.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+                16,
+            );
+            let bits = bytes.map_err(|error| error.to_string())?;
+            ((bits >> 32) as i128, (bits >> 16 & 0xFFFF) as i128, (bits & 0xFFFF) as u64)
+        } else {
+            let code = self.integer()?;
+            let number = if code < 0 { (-1 - code) as u64 } else { code as u64 };
+            let (number, place) = (number / ids, number % ids);
+            match code {
+                ..0 => (millis + unzigzag(number >> 16), i128::from(number & 0xFFFF), place),
+                _ if number % 2 == 0 => (millis, counter + unzigzag(number / 2), place),
+                _ => (millis + unzigzag(number / 2), 0, place),
+            }
+        };
+        let counter = u16::try_from(counter).map_err(|error| error.to_string())?;
+        let stamp = Timestamp::new(millis as u64, counter).map_err(|error| error.to_string())?;
+        self.previous = stamp;
+        Ok((stamp, place as usize))
+    }
+
+    fn stamp(&mut self) -> Result<Timestamp, String> {
+        self.coded(1).map(|(stamp, _)| stamp)
+    }
+
+    fn dot(&mut self) -> Result<Dot, String> {
+        let (stamp, place) = self.coded(self.ids.len() as u64)?;
+        let id = self.ids.get(place).ok_or("the author is not in the table")?;
+        Ok((*id, stamp))
+    }
+
+    /// An array of dots.
+    ///
+    /// # Errors
+    /// As of [`array`](Self::array).
+    pub fn marks(&mut self) -> Result<BTreeSet<Dot>, String> {
+        (0..self.array()?).map(|_| self.dot()).collect()
+    }
+
+    /// A cell, whose payload takes so many elements.
+    ///
+    /// # Errors
+    /// As of [`array`](Self::array).
+    pub fn cell(
+        &mut self,
+        items: usize,
+        payload: impl Fn(&mut Self, Timestamp) -> Result<(Payload, Option<Timestamp>), String>,
+    ) -> Result<Part, String> {
+        let mut part = Part::default();
+        let len = self.array()?;
+        if !self.is_array() {
+            expect(len == 1 + items, "a dot and its payload")?;
+            let dot = self.dot()?;
+            part.live.insert(dot, payload(self, dot.1)?);
+            return Ok(part);
+        }
+        for _ in 0..self.array()? / (1 + items) {
+            let dot = self.dot()?;
+            part.live.insert(dot, payload(self, dot.1)?);
+        }
+        part.marks = self.marks()?;
+        if len == 3 {
+            for _ in 0..self.array()? / 2 {
+                let dot = self.dot()?;
+                part.removed.insert(dot, self.int()?);
+            }
+        }
+        Ok(part)
+    }
+
+    /// The rows of a map: for each the key, what its removals had seen, and the value, which `value` reads.
+    ///
+    /// # Errors
+    /// As of [`array`](Self::array), or that of `value`.
+    pub fn rows(
+        &mut self,
+        mut value: impl FnMut(&mut Self, Value, BTreeSet<Dot>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let len = self.array()?;
+        if len % 2 == 1 {
+            for _ in 0..self.array()? / 3 {
+                let (key, floor) = (self.value()?, self.marks()?);
+                value(self, key, floor)?;
+            }
+        }
+        for _ in 0..len / 2 {
+            let key = self.value()?;
+            value(self, key, BTreeSet::new())?;
+        }
+        Ok(())
+    }
+}
