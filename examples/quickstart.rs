@@ -33,11 +33,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let snapshot = us.snapshot();
     let user = snapshot.get(&7).ok_or("user 7 did not arrive")?;
-    let tags: Vec<_> = user.tags.iter().collect();
-    println!("us was sent {} bytes", bytes.len());
-    println!("and reads {:?}, tags {tags:?}, visits {}", user.name.latest(), user.visits.value());
+    let (name, tags) = (user.name.latest(), user.tags.iter().collect::<Vec<_>>());
+    println!(
+        "us merged {} bytes and reads: {name:?}, tags {tags:?}, visits {}",
+        bytes.len(),
+        user.visits.value()
+    );
 
-    assert_eq!(user.name.latest().map(String::as_str), Some("Ada"));
+    assert_eq!(name.map(String::as_str), Some("Ada"));
     assert_eq!(us.digest(), eu.digest());
     Ok(())
 }

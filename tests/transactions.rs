@@ -85,6 +85,15 @@ fn write_everything(users: &mut <Users as Crdt>::Mut<'_>) -> Result<(), CounterO
     Ok(())
 }
 
+/// What is shared between threads can be.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Replica<Users>>();
+    is_shared::<driftless::Snapshot<Users>>();
+    is_shared::<driftless::Delta<Users>>();
+    is_shared::<driftless::PendingDelta<Users>>();
+};
+
 #[test]
 fn an_error_leaves_nothing_behind() {
     let mut eu = busy();

@@ -267,6 +267,7 @@ fn forgetting(plan: &Plan, done: &Done) {
         format!("{} {} + {}", region.name, grouped(outcome.left.rows), grouped(outcome.left.marks))
     });
     note(&format!("rows + marks that are left: {}", left.collect::<Vec<_>>().join(", ")));
+    note("while a region is cut off, only records of counters go that wait for one author, not for all.");
     if !done.is_all_forgotten {
         note("not all that was held was known to be seen by all when the job ended");
     }

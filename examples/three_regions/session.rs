@@ -14,7 +14,7 @@ use crate::model::Airports;
 
 /// How long a peer may seem to lack what was sent to it, or should have been by a third region, before it is sent from here.
 /// Twice as long each time that this does not help: a peer that is slow is not helped by more of the same.
-const PATIENCE_US: u64 = 500_000;
+const PATIENCE_US: u64 = 2_000_000;
 
 /// How long a delta is kept that goes on from what has not come yet.
 pub(crate) const PARKED_US: u64 = 250_000;

@@ -162,7 +162,7 @@ pub trait Crdt: Sized + Send + Sync + 'static {
 
 /// What stood somewhere before a transaction wrote there; the type that wrote it knows what it is.
 #[doc(hidden)]
-pub type Before = Box<dyn Any + Send>;
+pub type Before = Box<dyn Any + Send + Sync>;
 
 /// Takes back what [`Before`] holds.
 pub(crate) fn restore<T: 'static>(before: Before) -> T {

@@ -74,13 +74,13 @@ impl Txn {
 
     /// Takes note of an event, and of how to undo it.
     #[inline]
-    pub(crate) fn event(&mut self, path: &Path<'_>, before: impl Send + 'static) {
+    pub(crate) fn event(&mut self, path: &Path<'_>, before: impl Send + Sync + 'static) {
         self.events += 1;
         self.undoable(path, before);
     }
 
     /// Takes note of how to undo something that is no event by itself.
-    pub(crate) fn undoable<B: Send + 'static>(&mut self, path: &Path<'_>, before: B) {
+    pub(crate) fn undoable<B: Send + Sync + 'static>(&mut self, path: &Path<'_>, before: B) {
         let start = self.steps.len();
         path.push_steps(&mut self.steps);
         let before: Before = match self.spare.take() {

@@ -188,7 +188,7 @@ impl Reader<'_> {
 
     /// A stamp, coded beside the one before it, and the place of its author in a table of `ids`.
     fn coded(&mut self, ids: u64) -> Result<(Timestamp, usize), String> {
-        let unzigzag = |n: u64| if n % 2 == 0 { (n / 2) as i128 } else { -1 - (n / 2) as i128 };
+        let unzigzag = |n: u64| if n.is_multiple_of(2) { (n / 2) as i128 } else { -1 - (n / 2) as i128 };
         let (millis, counter) = (i128::from(self.previous.millis()), i128::from(self.previous.counter()));
         let (millis, counter, place) = if self.marker() == Marker::Bin8 {
             let bytes = u128::from_str_radix(

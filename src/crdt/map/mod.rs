@@ -337,7 +337,12 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
             }
             for _ in 0..len / 2 {
                 let key = decoder.value()?;
-                list.push(Row::new(key, decode_value(decoder)?, None));
+                let at = decoder.at();
+                let value: V = decode_value(decoder)?;
+                if value.is_bottom() {
+                    return Err(DecodeError::Expected { what: "what is known of a key", at });
+                }
+                list.push(Row::new(key, value, None));
             }
             Ok(Self { rows: Rows::Few(list) })
         })

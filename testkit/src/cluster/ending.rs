@@ -1,8 +1,7 @@
 //! How every history ends: all that is open is closed, and the replicas must agree.
 
-use driftless::Replica;
+use driftless::{Replica, ReplicaId, VersionVector};
 
-use crate::cluster::step::full_state;
 use crate::cluster::{Cluster, equal};
 use crate::history::{Route, Step};
 use crate::subject::Subject;
@@ -80,8 +79,8 @@ impl<S: Subject> Cluster<S> {
     /// One who comes last is sent everything.
     fn join_late(&mut self) -> Result<(), String> {
         let first = &self.nodes[0].replica;
-        let mut late = Replica::<S>::new(driftless::ReplicaId::from_u128(u128::MAX), first.config().clone());
-        let bytes = full_state(first)?;
+        let mut late = Replica::<S>::new(ReplicaId::from_u128(u128::MAX), first.config().clone());
+        let bytes = first.delta_since(&VersionVector::new()).encode().map_err(|error| error.to_string())?;
         let delta = late.decode(&bytes).map_err(|error| format!("one who comes last: {error}"))?;
         late.merge(self.wall_ms, delta).map_err(|error| format!("one who comes last: {error}"))?;
         equal("the bytes of one who comes last", &late.canonical_bytes(), &first.canonical_bytes())

@@ -2,11 +2,12 @@
 
 use std::panic::{self, AssertUnwindSafe};
 
-use driftless::{MergeError, ReplicaId, Timestamp, TransactError, VersionVector, WriteError};
+use driftless::{MergeError, Replica, ReplicaId, Timestamp, TransactError, VersionVector, WriteError};
 
-use crate::cluster::{Cluster, Held, MOST, Node, equal};
+use crate::cluster::{Cluster, Held, IDS, MOST, Node, equal};
 use crate::history::{Route, Step};
 use crate::subject::{Fuse, PlannedPanic, Script, Stop, Subject};
+use crate::wire::Message;
 
 /// How a transaction ended.
 enum Ended {
@@ -77,7 +78,7 @@ impl<S: Subject> Cluster<S> {
         let now_ms = self.wall_ms.saturating_add_signed(wrong_ms);
         let Node { replica, vector, last } = &mut self.nodes[at];
         let stamp = Timestamp::from_bits((now_ms << 16).max(last.bits() + 1));
-        let (digest, bytes) = (replica.digest(), full_state(replica)?);
+        let (digest, state) = (replica.digest(), full_state(replica)?);
         let events = self.oracle.len();
         let mut script = Script::new(&mut self.oracle, replica.id(), stamp, vector.clone(), self.keys, fuse);
         let catches = matches!(fuse, Some((Fuse::CaughtPanic, _)));
@@ -135,7 +136,7 @@ impl<S: Subject> Cluster<S> {
                 *count += 1;
                 let replica = &self.nodes[at].replica;
                 equal("the digest after an undone transaction", &replica.digest(), &digest)?;
-                equal("the bytes after an undone transaction", &full_state(replica)?, &bytes)?;
+                equal("what is held after an undone transaction", &full_state(replica)?, &state)?;
             }
         }
         self.touch(at);
@@ -254,7 +255,8 @@ fn others<S>(nodes: &mut [Node<S>], but: usize, by: u8) -> impl Iterator<Item = 
     nodes.iter_mut().enumerate().filter(move |(at, _)| *at != but && by >> at & 1 == 1)
 }
 
-/// All that a replica holds, as bytes.
-pub(super) fn full_state<S: Subject>(replica: &driftless::Replica<S>) -> Result<Vec<u8>, String> {
-    replica.delta_since(&VersionVector::new()).encode().map_err(|error| error.to_string())
+/// All that a replica holds, marks and all. It is compared taken apart: rows may stand in another order than before.
+pub(super) fn full_state<S: Subject>(replica: &Replica<S>) -> Result<Message, String> {
+    let bytes = replica.delta_since(&VersionVector::new()).encode().map_err(|error| error.to_string())?;
+    Message::read::<S>(&bytes, &IDS)
 }

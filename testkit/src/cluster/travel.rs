@@ -3,9 +3,10 @@
 use driftless::{Delta, MergeError, PendingDelta, VersionVector};
 
 use crate::cluster::step::full_state;
-use crate::cluster::{Cluster, equal};
+use crate::cluster::{Cluster, IDS, equal};
 use crate::history::Route;
-use crate::subject::Subject;
+use crate::subject::{Subject, show};
+use crate::wire;
 
 /// So many of the last messages are still under way.
 const RECENT: usize = 12;
@@ -75,7 +76,11 @@ impl<S: Subject> Cluster<S> {
         }
         let failed = |error: driftless::EncodeError| error.to_string();
         let body = match route {
-            Route::Message => Body::Bytes(delta.encode().map_err(failed)?),
+            Route::Message => {
+                let bytes = delta.encode().map_err(failed)?;
+                self.check_message(&bytes, &start, &end, is_complete)?;
+                Body::Bytes(bytes)
+            }
             Route::Chunks(bytes) => {
                 Body::Chunks(delta.into_chunks(bytes).collect::<Result<_, _>>().map_err(failed)?)
             }
@@ -84,6 +89,41 @@ impl<S: Subject> Cluster<S> {
         let what = if is_complete { "all" } else { "a delta" };
         self.note(format!("message {}: {what} of {from} for {to}, {route:?}", self.messages.len()));
         self.messages.push(Message { body, from: start, to: end, is_complete, is_stale, ends: (from, to) });
+        Ok(())
+    }
+
+    /// A message holds all that it must, and nothing that is held where it goes on from.
+    fn check_message(
+        &self,
+        bytes: &[u8],
+        start: &VersionVector,
+        end: &VersionVector,
+        is_complete: bool,
+    ) -> Result<(), String> {
+        let message = wire::Message::read::<S>(bytes, &IDS)?;
+        equal("where a message goes on from", &message.from, start)?;
+        equal("where a message leads", &message.to, end)?;
+        equal("whether a message is complete", &message.cut.is_some(), &is_complete)?;
+        for (place, entries) in self.oracle.live(end) {
+            let part = message.parts.get(&place);
+            for entry in entries {
+                let dot = (entry.author, entry.stamp);
+                let is_there = part.is_some_and(|part| part.live.contains_key(&dot));
+                if !is_there && (is_complete || entry.stamp > start.get(&entry.author)) {
+                    return Err(format!("a message from {start:?} lacks {entry:?} at {}", show(&place)));
+                }
+            }
+        }
+        let is_news = |(id, stamp): &wire::Dot| *stamp > start.get(id);
+        for (place, part) in message.parts.iter().filter(|_| !is_complete) {
+            let is_below_news = (0..=place.len()).any(|len| {
+                let above = message.parts.get(&place[..len]);
+                above.is_some_and(|above| above.floor.iter().any(is_news))
+            });
+            if !is_below_news && !part.live.keys().chain(&part.marks).any(is_news) {
+                return Err(format!("a message from {start:?} holds at {} no news: {part:?}", show(place)));
+            }
+        }
         Ok(())
     }
 

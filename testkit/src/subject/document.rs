@@ -1,14 +1,29 @@
 //! Documents as subjects.
 
-use driftless::{Document, DocumentError, Float, Kind, Value, Writer};
+use driftless::{
+    Counter, Document, DocumentError, Flag, Float, Kind, LwwRegister, MvRegister, OrSet, Value, Writer,
+};
 
 use crate::oracle::{Item, Live, Payload, Place};
-use crate::subject::types::Sample;
+use crate::subject::types::{Numbered, Sample};
 use crate::subject::{Canonical, Reading, Readings, Script, Stop, Subject};
 use crate::wire::{Parts, Reader};
 
 const KINDS: [Kind; 6] = [Kind::Register, Kind::Values, Kind::Set, Kind::Counter, Kind::Flag, Kind::Map];
 
+/// Calls a function of the type that state of a kind has.
+macro_rules! of_kind {
+    ($kind:expr, $function:ident($($argument:expr),*)) => {
+        match $kind {
+            Kind::Register => LwwRegister::<Value>::$function($($argument),*),
+            Kind::Values => MvRegister::<Value>::$function($($argument),*),
+            Kind::Set => OrSet::<Value>::$function($($argument),*),
+            Kind::Counter => Counter::$function($($argument),*),
+            Kind::Flag => Flag::$function($($argument),*),
+            _ => Document::$function($($argument),*),
+        }
+    };
+}
 impl Sample for Value {
     fn sample(script: &mut Script<'_>) -> Self {
         match script.pick(8) {
@@ -21,6 +36,12 @@ impl Sample for Value {
             6 => Self::Uuid(uuid::Uuid::from_u128(script.pick(3) as u128)),
             _ => Self::List(vec![Self::Int(1), Self::Map([("a".to_owned(), Self::Null)].into())]),
         }
+    }
+}
+
+impl Numbered for Value {
+    fn numbered(number: u8) -> Self {
+        Self::from(number)
     }
 }
 
@@ -121,7 +142,7 @@ impl Subject for Document {
                 let number = canonical.uint()?;
                 let kind = KINDS.get(number as usize).ok_or("there is no such kind")?;
                 place.push(Item::Kind(*kind));
-                parse_kind(*kind, canonical, place, live)?;
+                of_kind!(kind, parse(canonical, place, live))?;
                 place.pop();
             }
             place.pop();
@@ -136,7 +157,7 @@ impl Subject for Document {
                 let kind = KINDS.get(reader.uint()? as usize).ok_or("there is no such kind")?;
                 place.push(Item::Kind(*kind));
                 if !reader.nil() {
-                    take_kind_apart(*kind, reader, place, parts)?;
+                    of_kind!(kind, take_apart(reader, place, parts))?;
                 }
                 place.pop();
             }
@@ -203,20 +224,6 @@ fn write(
     })
 }
 
-/// Does something with the type of a kind.
-macro_rules! with_type_of {
-    ($kind:expr, $function:ident, $map:path, ($($argument:expr),*)) => {
-        match $kind {
-            Kind::Register => <LwwRegister<Value>>::$function($($argument),*),
-            Kind::Values => <MvRegister<Value>>::$function($($argument),*),
-            Kind::Set => <OrSet<Value>>::$function($($argument),*),
-            Kind::Counter => Counter::$function($($argument),*),
-            Kind::Flag => Flag::$function($($argument),*),
-            _ => Document::$function($($argument),*),
-        }
-    };
-}
-
 fn read_names(document: &Document, path: &mut Vec<String>, place: &mut Place, readings: &mut Readings) {
     for name in document.names(path) {
         path.push(name.to_owned());
@@ -241,13 +248,7 @@ fn read_kind(
     match kind {
         Kind::Register => document.register(path).into_iter().for_each(|state| state.read(place, readings)),
         Kind::Values => document.values(path).into_iter().for_each(|state| state.read(place, readings)),
-        Kind::Set => {
-            for element in document.set_at(path).into_iter().flat_map(|set| set.iter()) {
-                place.push(Item::Key(element.clone()));
-                readings.insert(place.clone(), Reading::On);
-                place.pop();
-            }
-        }
+        Kind::Set => document.set_at(path).into_iter().for_each(|state| state.read(place, readings)),
         Kind::Counter => document.counter(path).into_iter().for_each(|state| state.read(place, readings)),
         Kind::Flag if document.is_enabled(path) => drop(readings.insert(place.clone(), Reading::On)),
         Kind::Flag => {}

@@ -287,7 +287,7 @@ fn update<K: Numbered, V: Subject>(
 }
 
 /// Reads a map whose values are of a type. Keys stand in order, each once.
-pub(super) fn parse_map<V: Subject>(
+fn parse_map<V: Subject>(
     canonical: &mut Canonical<'_>,
     place: &mut Place,
     live: &mut Live,
@@ -311,7 +311,7 @@ pub(super) fn parse_map<V: Subject>(
 }
 
 /// Reads the rows of a map whose values are of a type.
-pub(super) fn take_map_apart<V: Subject>(
+fn take_map_apart<V: Subject>(
     reader: &mut Reader<'_>,
     place: &mut Place,
     parts: &mut Parts,
