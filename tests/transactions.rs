@@ -117,6 +117,25 @@ fn an_error_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_removal_after_an_undone_transaction_does_not_claim_its_stamp() {
+    let mut eu = replica(1);
+    eu.write(NOW_MS, |users| {
+        users.update(&1, |user| (0..20).for_each(|login| user.logins().update(&login, |at| at.set(1))));
+    })
+    .unwrap();
+    eu.transact(NOW_MS + 1_000, |users| {
+        users.update(&1, |user| user.logins().update(&1, |at| at.set(2)));
+        Err::<(), _>(())
+    })
+    .unwrap_err();
+    eu.write(NOW_MS + 1, |users| users.remove(&1)).unwrap();
+    eu.write(NOW_MS + 2, |users| users.update(&1, |user| user.logins().update(&1, |at| at.set(3)))).unwrap();
+    let mut us = replica(2);
+    us.merge(NOW_MS, us.decode(&eu.delta_since(&us.vector()).encode().unwrap()).unwrap()).unwrap();
+    assert_eq!(us.digest(), eu.digest());
+}
+
+#[test]
 fn a_panic_leaves_nothing_behind_at_any_depth() {
     let mut eu = busy();
     let before = observed(&eu);

@@ -267,7 +267,10 @@ fn forgetting(plan: &Plan, done: &Done) {
         format!("{} {} + {}", region.name, grouped(outcome.left.rows), grouped(outcome.left.marks))
     });
     note(&format!("rows + marks that are left: {}", left.collect::<Vec<_>>().join(", ")));
-    note("while a region is cut off, only records of counters go that wait for one author, not for all.");
+    note(
+        "while a region is cut off, little goes: what it was last known to have seen, and records that counters",
+    );
+    note("keep for one author alone.");
     if !done.is_all_forgotten {
         note("not all that was held was known to be seen by all when the job ended");
     }
