@@ -6,6 +6,7 @@ use crate::causal::dot::Dot;
 use crate::causal::frontier::Frontier;
 use crate::causal::id::ReplicaId;
 use crate::causal::origin::{Origin, Origins};
+use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::shipping::Splitter;
@@ -141,8 +142,8 @@ impl<S: Crdt> Delta<S> {
         Chunks { delta: self, room: chunk_bytes, next: Some(0) }
     }
 
-    /// Reads a message. `known` are the ids that short forms may mean.
-    pub(crate) fn decode(bytes: &[u8], limits: &Limits, known: &Origins) -> Result<Self, DecodeError> {
+    /// Reads a message. Short forms mean ids in `known`, the receiver's vector.
+    pub(crate) fn decode(bytes: &[u8], limits: &Limits, known: &VersionVector) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::new(bytes, limits)?;
         let len = decoder.array()?;
         let version = decoder.uint()?;
@@ -193,7 +194,7 @@ struct Table {
 }
 
 impl Table {
-    fn decode(decoder: &mut Decoder<'_>, known: &Origins) -> Result<Self, DecodeError> {
+    fn decode(decoder: &mut Decoder<'_>, known: &VersionVector) -> Result<Self, DecodeError> {
         let limit = decoder.limits().replicas.min(Limits::MAX_REPLICAS);
         let too_many = DecodeError::Limit { limit: "replicas", allowed: limit };
         let counts = decoder.uint()?;
@@ -215,7 +216,7 @@ impl Table {
             origins.intern(ReplicaId::from_bytes(*id));
         }
         if !shorts.is_empty() {
-            let mut by_short: Vec<_> = known.ids().iter().map(|id| (short(id), *id)).collect();
+            let mut by_short: Vec<_> = known.iter().map(|(id, _)| (short(&id), id)).collect();
             by_short.sort_unstable();
             for form in shorts {
                 let start = by_short.partition_point(|(other, _)| other < form);

@@ -122,6 +122,11 @@ impl<S: Crdt> Snapshot<S> {
         self.held.digest()
     }
 
+    /// What was live, in one canonical order: what the digest is made of.
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        self.held.canonical_bytes()
+    }
+
     /// What was held here and is lacking at who has seen `vector`; as
     /// [`Replica::delta_since`](crate::Replica::delta_since), on a reader's thread.
     pub fn delta_since(&self, vector: &VersionVector) -> Delta<S> {

@@ -221,7 +221,7 @@ impl<S: Crdt> Replica<S> {
     /// [`MergeError::Decode`] if the bytes are no message; [`MergeError::Gap`] if the sender took this replica to know
     /// another one that it does not.
     pub fn decode(&self, bytes: &[u8]) -> Result<Delta<S>, MergeError> {
-        let delta = Delta::decode(bytes, &self.config.limits, &self.held.origins);
+        let delta = Delta::decode(bytes, &self.config.limits, &self.vector());
         delta.map_err(|error| match error {
             DecodeError::UnknownReplica { .. } => MergeError::Gap { vector: self.vector() },
             error => MergeError::Decode(error),

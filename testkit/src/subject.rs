@@ -72,6 +72,82 @@ pub enum Fuse {
 #[derive(Debug)]
 pub struct PlannedPanic;
 
+/// Makes a struct of subjects a subject: the fields with their types, in order of declaration.
+///
+/// ```
+/// use driftless::{Counter, Crdt, LwwRegister};
+///
+/// #[derive(Crdt)]
+/// struct User {
+///     age: LwwRegister<i64>,
+///     visits: Counter,
+/// }
+///
+/// driftless_testkit::struct_subject! {
+///     User { age: LwwRegister<i64>, visits: Counter }
+/// }
+/// ```
+#[macro_export]
+macro_rules! struct_subject {
+    ($name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+        impl $crate::subject::Subject for $name {
+            fn act(
+                handle: &mut Self::Mut<'_>,
+                script: &mut $crate::subject::Script<'_>,
+            ) -> Result<(), $crate::subject::Stop> {
+                let fields = [$(stringify!($field)),+];
+                let chosen = fields[script.pick(fields.len())];
+                $(if chosen == stringify!($field) {
+                    let act = |script: &mut _| <$type as $crate::subject::Subject>::act(&mut handle.$field(), script);
+                    return script.at($crate::oracle::Item::Field(stringify!($field)), act);
+                })+
+                Ok(())
+            }
+
+            fn wipe(handle: &mut Self::Mut<'_>) {
+                $(<$type as $crate::subject::Subject>::wipe(&mut handle.$field());)+
+            }
+
+            fn parse(
+                canonical: &mut $crate::subject::Canonical<'_>,
+                place: &mut $crate::oracle::Place,
+                live: &mut $crate::oracle::Live,
+            ) -> Result<(), String> {
+                $(place.push($crate::oracle::Item::Field(stringify!($field)));
+                <$type as $crate::subject::Subject>::parse(canonical, place, live)?;
+                place.pop();)+
+                Ok(())
+            }
+
+            fn take_apart(
+                reader: &mut $crate::wire::Reader<'_>,
+                place: &mut $crate::oracle::Place,
+                parts: &mut $crate::wire::Parts,
+            ) -> Result<(), String> {
+                let elements = reader.array()?;
+                let present = reader.uint()?;
+                if elements != 1 + present.count_ones() as usize {
+                    return Err("a struct does not hold as many fields as it says".to_owned());
+                }
+                let mut bits = present;
+                $(if bits & 1 == 1 {
+                    place.push($crate::oracle::Item::Field(stringify!($field)));
+                    <$type as $crate::subject::Subject>::take_apart(reader, place, parts)?;
+                    place.pop();
+                }
+                bits >>= 1;)+
+                if bits == 0 { Ok(()) } else { Err(format!("there are no fields {bits:b}")) }
+            }
+
+            fn read(&self, place: &mut $crate::oracle::Place, readings: &mut $crate::subject::Readings) {
+                $(place.push($crate::oracle::Item::Field(stringify!($field)));
+                $crate::subject::Subject::read(&self.$field, place, readings);
+                place.pop();)+
+            }
+        }
+    };
+}
+
 /// What a transaction does: numbers to choose by, the oracle's view of it, and where in the state it is.
 #[derive(Debug)]
 pub struct Script<'a> {

@@ -99,6 +99,23 @@ impl Message {
     }
 }
 
+/// The parts without the marks that follow from those of a removed row around them: which of these are kept depends on the
+/// route by which they came.
+pub fn without_implied(parts: &Parts) -> Parts {
+    let covers = |marks: &BTreeSet<Dot>, (id, stamp): &Dot| {
+        marks.iter().any(|(other, newest)| other == id && newest >= stamp)
+    };
+    let lean = parts.iter().map(|(place, part)| {
+        let above = |len| parts.get(&place[..len]).map(|above| &above.floor);
+        let is_implied = |mark: &Dot| (0..place.len()).filter_map(above).any(|floor| covers(floor, mark));
+        let mut lean = part.clone();
+        lean.floor.retain(|mark| !is_implied(mark));
+        lean.marks.retain(|mark| !is_implied(mark) && !covers(&part.floor, mark));
+        (place.clone(), lean)
+    });
+    lean.filter(|(_, part)| *part != Part::default()).collect()
+}
+
 fn expect(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("expected {what}")) }
 }

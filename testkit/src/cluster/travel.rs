@@ -138,6 +138,14 @@ impl<S: Subject> Cluster<S> {
         self.note(format!("message {} is lost", message % count));
     }
 
+    /// The messages that were ever made and not lost, but for those in chunks.
+    pub fn sent(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.messages.iter().filter_map(|message| match &message.body {
+            Body::Bytes(bytes) => Some(bytes),
+            Body::Chunks(_) | Body::Direct(_) => None,
+        })
+    }
+
     /// One of the last messages arrives: at the one it was made for, or elsewhere.
     pub(super) fn arrive(
         &mut self,
