@@ -399,10 +399,18 @@ impl<T> Cell<T> {
                 payload(encoder, dot, value);
             }
             Self::Other(None) => encoder.nil(),
-            Self::Other(Some(_)) => {
-                encoder.array(2);
-                self.encode_general(encoder, items, payload);
-            }
+            Self::Other(Some(many)) => match many.live.as_slice() {
+                [Live { dot, value }] => {
+                    encoder.array(2 + items);
+                    encoder.dot(*dot);
+                    payload(encoder, *dot, value);
+                    self.encode_other_marks(encoder);
+                }
+                _ => {
+                    encoder.array(2);
+                    self.encode_general(encoder, items, payload);
+                }
+            },
         }
     }
 
@@ -418,6 +426,11 @@ impl<T> Cell<T> {
             encoder.dot(dot);
             payload(encoder, dot, value);
         }
+        self.encode_other_marks(encoder);
+    }
+
+    /// Writes the marks that are no live payload's.
+    fn encode_other_marks(&self, encoder: &mut Encoder) {
         let mut others = self.marks();
         others.retain(|mark| self.live().all(|(dot, _)| dot != mark));
         encoder.marks(&others);
@@ -440,12 +453,29 @@ impl<T> Cell<T> {
             }
             return Self::decode_general(decoder, items, payload);
         }
-        if len != 1 + items {
+        if len != 1 + items && len != 2 + items {
             return Err(DecodeError::Expected { what: "a cell of one dot and its payload", at });
         }
         let dot = decoder.dot()?;
         let value = payload(decoder, dot)?;
-        Ok(Self::One { time: dot.time, origin: dot.origin, value })
+        if len == 1 + items {
+            return Ok(Self::One { time: dot.time, origin: dot.origin, value });
+        }
+        let many = Many { live: vec![Live { dot, value }], seen: Marks::of(dot) };
+        Self::decode_other_marks(decoder, many)
+    }
+
+    /// Reads the marks that are no live payload's.
+    fn decode_other_marks(decoder: &mut Decoder<'_>, mut many: Many<T>) -> Result<Self, DecodeError> {
+        let at = decoder.at();
+        let marks = decoder.marks()?;
+        if marks.iter().any(|mark| many.seen.time(mark.origin) > Timestamp::ZERO) {
+            return Err(DecodeError::Repeated { what: "a mark", at });
+        }
+        many.seen.raise_all(&marks);
+        let mut cell = Self::default();
+        cell.put(many);
+        Ok(cell)
     }
 
     /// Reads the two arrays of the general form.
@@ -475,15 +505,7 @@ impl<T> Cell<T> {
             many.live.push(Live { dot, value });
             many.seen.raise(dot);
         }
-        let at = decoder.at();
-        let marks = decoder.marks()?;
-        if marks.iter().any(|mark| many.seen.time(mark.origin) > Timestamp::ZERO) {
-            return Err(DecodeError::Repeated { what: "a mark", at });
-        }
-        many.seen.raise_all(&marks);
-        let mut cell = Self::default();
-        cell.put(many);
-        Ok(cell)
+        Self::decode_other_marks(decoder, many)
     }
 }
 
