@@ -490,8 +490,9 @@ impl<T> Cell<T> {
         if count * (1 + items) != len {
             return Err(DecodeError::Expected { what: "live entries", at });
         }
+        // The entries of a counter are one for each replica that counts: the limit of replicas bounds them.
         let siblings = decoder.limits().siblings;
-        if count > siblings {
+        if count > siblings && items <= 1 {
             return Err(DecodeError::Limit { limit: "siblings", allowed: siblings });
         }
         let mut many = Many { live: Vec::new(), seen: Marks::default() };

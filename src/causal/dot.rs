@@ -11,6 +11,9 @@ pub(crate) struct Dot {
     pub(crate) time: Timestamp,
 }
 
+/// Up to so many marks are looked through one by one.
+const FEW: usize = 8;
+
 /// The newest event of each replica that touched something; at most one mark for an origin, ordered by origin.
 ///
 /// # Invariants
@@ -22,6 +25,13 @@ pub struct Marks(Vec<Dot>);
 impl Marks {
     pub(crate) fn of(dot: Dot) -> Self {
         Self(vec![dot])
+    }
+
+    /// The marks in any order; `None` if two have one origin.
+    pub(crate) fn of_distinct(mut dots: Vec<Dot>) -> Option<Self> {
+        dots.sort_unstable_by_key(|dot| dot.origin);
+        let is_distinct = dots.is_sorted_by(|a, b| a.origin < b.origin);
+        is_distinct.then_some(Self(dots))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -48,7 +58,11 @@ impl Marks {
     #[inline]
     pub(crate) fn time(&self, origin: Origin) -> Timestamp {
         // Nearly always one or two marks: a scan beats a search.
-        let mark = self.0.iter().find(|mark| mark.origin == origin);
+        let mark = if self.0.len() <= FEW {
+            self.0.iter().find(|mark| mark.origin == origin)
+        } else {
+            self.0.binary_search_by_key(&origin, |mark| mark.origin).ok().map(|place| &self.0[place])
+        };
         mark.map_or(Timestamp::ZERO, |mark| mark.time)
     }
 
@@ -68,12 +82,9 @@ impl Marks {
     }
 
     fn raise_other(&mut self, dot: Dot) {
-        match self.0.iter().position(|mark| mark.origin >= dot.origin) {
-            Some(place) if self.0[place].origin == dot.origin => {
-                self.0[place].time = self.0[place].time.max(dot.time);
-            }
-            Some(place) => self.0.insert(place, dot),
-            None => self.0.push(dot),
+        match self.0.binary_search_by_key(&dot.origin, |mark| mark.origin) {
+            Ok(place) => self.0[place].time = self.0[place].time.max(dot.time),
+            Err(place) => self.0.insert(place, dot),
         }
     }
 
@@ -81,8 +92,13 @@ impl Marks {
         self.raise_dots(&other.0);
     }
 
+    /// Raises the marks to dots, which are ordered by origin and distinct.
     #[inline]
     pub(crate) fn raise_dots(&mut self, dots: &[Dot]) {
+        if self.0.is_empty() {
+            self.0.extend_from_slice(dots);
+            return;
+        }
         for dot in dots {
             self.raise(*dot);
         }

@@ -304,14 +304,16 @@ impl Crdt for Counter {
         if len == 0 || len % 2 != 0 {
             return Err(DecodeError::Expected { what: "the records of removed counts", at });
         }
+        let mut records = Vec::new();
         for _ in 0..len / 2 {
-            let at = decoder.at();
             let dot = decoder.dot()?;
-            if counter.removed_of(dot.origin).is_some() {
-                return Err(DecodeError::Repeated { what: "the record of a removed count", at });
-            }
-            counter.note_removed(Removed { origin: dot.origin, stamp: dot.time, total: decoder.int()? });
+            records.push(Removed { origin: dot.origin, stamp: dot.time, total: decoder.int()? });
         }
+        records.sort_unstable_by_key(|record| record.origin);
+        if !records.is_sorted_by(|a, b| a.origin < b.origin) {
+            return Err(DecodeError::Repeated { what: "the record of a removed count", at });
+        }
+        counter.removed = Some(records.into());
         Ok(counter)
     }
 

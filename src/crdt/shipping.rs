@@ -11,13 +11,15 @@ use crate::wire::encode::Encoder;
 #[derive(Debug)]
 pub struct Since {
     pub(crate) frontier: Frontier,
+    /// What the sender has seen.
+    pub(crate) ceiling: Frontier,
     /// The rows that were looked at.
     visited: Cell<usize>,
 }
 
 impl Since {
-    pub(crate) fn new(frontier: Frontier) -> Self {
-        Self { frontier, visited: Cell::new(0) }
+    pub(crate) fn new(frontier: Frontier, ceiling: Frontier) -> Self {
+        Self { frontier, ceiling, visited: Cell::new(0) }
     }
 
     pub(crate) fn visit(&self, rows: usize) {

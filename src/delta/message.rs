@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::causal::dot::Dot;
 use crate::causal::frontier::Frontier;
 use crate::causal::id::ReplicaId;
@@ -91,7 +93,7 @@ impl Head {
         let base = self.named().next().map_or(Timestamp::ZERO, |origin| delta.to.time(origin));
         let mut encoder = Encoder::new(places, count, base);
         let stamps = count.max(1) + self.new.len() + self.changed.len();
-        encoder.array(3 + stamps + usize::from(delta.cut.is_some()) + usize::from(chunk.is_some()) + 1);
+        encoder.array(3 + stamps + usize::from(delta.cut.is_some()) + 2 * usize::from(chunk.is_some()) + 1);
         let flags = COMPLETE * u64::from(delta.cut.is_some()) + CHUNK * u64::from(chunk.is_some());
         encoder.uint(VERSION << FLAG_BITS | flags);
         encoder.uint((self.new.len() << COUNT_BITS | self.changed.len()) as u64);
@@ -116,6 +118,7 @@ impl Head {
         }
         if let Some(chunk) = chunk {
             encoder.uint(chunk.index << 1 | u64::from(chunk.is_last));
+            encoder.uint(chunk.follows);
         }
         encoder
     }
@@ -139,7 +142,7 @@ impl<S: Crdt> Delta<S> {
     ///
     /// Cost: each value is written twice, once to measure it.
     pub fn into_chunks(self, chunk_bytes: usize) -> Chunks<S> {
-        Chunks { delta: self, room: chunk_bytes, next: Some(0) }
+        Chunks { delta: self, room: chunk_bytes, next: Some(0), previous: 0 }
     }
 
     /// Reads a message. Short forms mean ids in `known`, the receiver's vector.
@@ -154,19 +157,23 @@ impl<S: Crdt> Delta<S> {
         let (is_complete, is_chunk) = (flags & COMPLETE != 0, flags & CHUNK != 0);
         let table = Table::decode(&mut decoder, known)?;
         let stamps = table.ids.max(1) + table.new + table.changed;
-        if len != 3 + stamps + usize::from(is_complete) + usize::from(is_chunk) + 1 {
+        if len != 3 + stamps + usize::from(is_complete) + 2 * usize::from(is_chunk) + 1 {
             return Err(DecodeError::Expected {
                 what: "a message of as many parts as its head asks for",
                 at: 0,
             });
         }
+        let at = decoder.at();
         let (from, to) = table.decode_vectors(&mut decoder)?;
+        if is_complete && from.iter().next().is_some() {
+            return Err(DecodeError::Stamp { at });
+        }
         let last = decoder.previous();
         decoder.set_table(table.ids, to.clone(), last);
         let cut = if is_complete { Some(table.decode_cut(&mut decoder, &to)?) } else { None };
         let chunk = if is_chunk {
-            let chunk = decoder.uint()?;
-            Some(Chunk { index: chunk >> 1, is_last: chunk & 1 == 1 })
+            let (place, follows) = (decoder.uint()?, decoder.uint()?);
+            Some(Chunk { index: place >> 1, is_last: place & 1 == 1, follows, hash: xxh3_64(bytes) })
         } else {
             None
         };
@@ -284,6 +291,8 @@ pub struct Chunks<S> {
     room: usize,
     /// The index of the next chunk; `None` after the last.
     next: Option<u64>,
+    /// The hash of the chunk before.
+    previous: u64,
 }
 
 impl<S: Crdt> Iterator for Chunks<S> {
@@ -295,15 +304,19 @@ impl<S: Crdt> Iterator for Chunks<S> {
             Ok(head) => head,
             Err(error) => return Some(Err(error)),
         };
-        let chunk = Chunk { index, is_last: false };
+        let chunk = Chunk { index, is_last: false, follows: self.previous, hash: 0 };
         let encoder = head.encode(&self.delta, Some(chunk));
         let room = self.room.saturating_sub(encoder.len()).max(1);
         let mut splitter = Splitter::new(encoder, room);
         let part = self.delta.state.split(&mut splitter);
         let is_last = self.delta.state.is_bottom();
-        let mut encoder = head.encode(&self.delta, Some(Chunk { index, is_last }));
+        let mut encoder = head.encode(&self.delta, Some(Chunk { is_last, ..chunk }));
         encode_state(&part, &mut encoder);
-        self.next = (!is_last).then_some(index + 1);
-        Some(encoder.finish())
+        let message = encoder.finish();
+        if let Ok(bytes) = &message {
+            self.next = (!is_last).then_some(index + 1);
+            self.previous = xxh3_64(bytes);
+        }
+        Some(message)
     }
 }

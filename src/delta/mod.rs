@@ -53,6 +53,10 @@ impl<S> fmt::Debug for Delta<S> {
 pub(crate) struct Chunk {
     pub(crate) index: u64,
     pub(crate) is_last: bool,
+    /// The hash of the message before; zero for the first. Chunks of two transfers of the same events do not mix.
+    pub(crate) follows: u64,
+    /// The hash of this message; zero before it is one.
+    pub(crate) hash: u64,
 }
 
 impl<S: Crdt> Delta<S> {

@@ -32,6 +32,8 @@ use crate::wire::limits::Limits;
 pub struct PendingDelta<S> {
     gathered: Option<Delta<S>>,
     next: u64,
+    /// The hash of the last chunk.
+    last: u64,
     bytes: usize,
     allowed: usize,
 }
@@ -82,7 +84,7 @@ impl std::error::Error for PendingError {}
 impl<S: Crdt> PendingDelta<S> {
     /// Nothing gathered yet.
     pub fn new(limits: &Limits) -> Self {
-        Self { gathered: None, next: 0, bytes: 0, allowed: limits.transfer_bytes }
+        Self { gathered: None, next: 0, last: 0, bytes: 0, allowed: limits.transfer_bytes }
     }
 
     /// The bytes of the messages gathered so far.
@@ -96,7 +98,7 @@ impl<S: Crdt> PendingDelta<S> {
     /// # Errors
     /// [`PendingError`]; what was gathered before is kept.
     pub fn push(&mut self, delta: Delta<S>) -> Result<Option<Delta<S>>, PendingError> {
-        let Some(Chunk { index, is_last }) = delta.chunk else {
+        let Some(Chunk { index, is_last, follows, hash }) = delta.chunk else {
             return Ok(Some(delta));
         };
         let gathered = if index == 0 { None } else { self.gathered.as_ref() };
@@ -109,10 +111,11 @@ impl<S: Crdt> PendingDelta<S> {
         if bytes > self.allowed {
             return Err(PendingError::TooLarge { allowed: self.allowed });
         }
-        if gathered.is_some_and(|gathered| !is_same_transfer(gathered, &delta)) {
+        let last = if gathered.is_some() { self.last } else { 0 };
+        if follows != last || gathered.is_some_and(|gathered| !is_same_transfer(gathered, &delta)) {
             return Err(PendingError::OtherTransfer);
         }
-        (self.next, self.bytes) = (index + 1, bytes);
+        (self.next, self.last, self.bytes) = (index + 1, hash, bytes);
         match self.gathered.as_mut().filter(|_| index > 0) {
             Some(gathered) => gathered.state.append(delta.state),
             None => self.gathered = Some(delta),

@@ -93,6 +93,12 @@ pub enum MergeError {
         /// The last that we issued.
         own: Timestamp,
     },
+    /// Peer, or the operator: with this delta more replicas would have written than a message can name,
+    /// [`Limits::MAX_REPLICAS`](crate::Limits::MAX_REPLICAS). Use fewer ids.
+    TooManyReplicas {
+        /// How many there would be.
+        count: usize,
+    },
     /// Us: a panic of the application's own types ended an earlier merge half-way. Drop the replica and fetch its state
     /// from a peer, under a new id.
     Poisoned,
@@ -114,6 +120,9 @@ impl fmt::Display for MergeError {
                 f,
                 "the peer holds {stamp} under our id, which we issued only up to {own}: go on under a new id"
             ),
+            Self::TooManyReplicas { count } => {
+                write!(f, "{count} replicas would have written, more than a message can name: use fewer ids")
+            }
             Self::Poisoned => f.write_str(POISONED),
         }
     }

@@ -68,7 +68,7 @@ impl<S: Crdt> Held<S> {
         }
         let mut from = vector.clone();
         from.meet(&self.vector());
-        let since = Since::new(Frontier::of(&from, &origins));
+        let since = Since::new(Frontier::of(&from, &origins), self.vector.clone());
         let is_covered = self.dropped.within(&since.frontier);
         let state = if is_covered { self.state.since(&since) } else { Some(self.state.fork()) };
         let rows_visited = since.visited();

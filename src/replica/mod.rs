@@ -25,6 +25,7 @@ use crate::replica::config::Config;
 use crate::replica::error::{MergeError, TransactError, WriteError};
 use crate::replica::held::{Digest, Held, Snapshot};
 use crate::wire::error::DecodeError;
+use crate::wire::limits::Limits;
 
 /// One copy of the data.
 ///
@@ -293,6 +294,11 @@ impl<S: Crdt> Replica<S> {
             return Err(MergeError::Incomplete);
         }
         self.check_stamps(now_ms, &delta.to())?;
+        let own = self.vector();
+        let ids = own.len() + delta.to().iter().filter(|(id, _)| own.get(id) == Timestamp::ZERO).count();
+        if ids > Limits::MAX_REPLICAS {
+            return Err(MergeError::TooManyReplicas { count: ids });
+        }
         if !delta.is_complete() && !delta.from().is_within(&self.vector()) {
             return Err(MergeError::Gap { vector: self.vector() });
         }
@@ -388,8 +394,11 @@ impl<S: Crdt> Replica<S> {
             rows: 0,
             marks: 0,
         };
+        // As in a merge: a panic can only come from the application's own types.
+        self.is_poisoned = true;
         state.prune(&mut pruning);
         *dropped = pruning.dropped;
+        self.is_poisoned = false;
         Forgotten { rows: pruning.rows, marks: pruning.marks, behind }
     }
 }

@@ -232,17 +232,13 @@ impl<'a> Decoder<'a> {
     }
 
     pub(crate) fn marks(&mut self) -> Result<Marks, DecodeError> {
+        let at = self.at;
         let len = self.array()?;
-        let mut marks = Marks::default();
+        let mut dots = Vec::with_capacity(len.min(self.ids));
         for _ in 0..len {
-            let at = self.at;
-            let dot = self.dot()?;
-            if marks.time(dot.origin) > Timestamp::ZERO {
-                return Err(DecodeError::Repeated { what: "a mark", at });
-            }
-            marks.raise(dot);
+            dots.push(self.dot()?);
         }
-        Ok(marks)
+        Marks::of_distinct(dots).ok_or(DecodeError::Repeated { what: "a mark", at })
     }
 
     fn coded(&mut self, ids: u64) -> Result<(Timestamp, usize), DecodeError> {

@@ -47,6 +47,15 @@ impl Encoder {
         self.cap = bytes;
     }
 
+    /// Whether so many bytes more would be too many; if so, there are too many from now on.
+    pub(crate) fn cannot_hold(&mut self, bytes: usize) -> bool {
+        let is_over = self.cap < usize::MAX && self.out.len() + bytes > self.cap;
+        if is_over {
+            self.out.resize(self.cap + 1, 0);
+        }
+        is_over
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.out.len() > self.cap
     }

@@ -20,7 +20,7 @@ pub struct Limits {
     pub depth: usize,
     /// Elements of all arrays and maps of one message together. 16 Mi unless set.
     pub elements: usize,
-    /// Concurrent values of one cell. 1,024 unless set.
+    /// Concurrent values of one register or flag. 1,024 unless set.
     pub siblings: usize,
     /// Bytes of one text, byte string or key. 16 MiB unless set.
     pub text_bytes: usize,

@@ -260,9 +260,12 @@ impl Reader<'_> {
         let mut part = Part::default();
         let len = self.array()?;
         if !self.is_array() {
-            expect(len == 1 + items, "a dot and its payload")?;
+            expect(len == 1 + items || len == 2 + items, "a dot and its payload")?;
             let dot = self.dot()?;
             part.live.insert(dot, payload(self, dot.1)?);
+            if len == 2 + items {
+                part.marks = self.marks()?;
+            }
             return Ok(part);
         }
         for _ in 0..self.array()? / (1 + items) {
@@ -282,20 +285,23 @@ impl Reader<'_> {
     /// The rows of a map: for each the key, what its removals had seen, and the value, which `value` reads.
     ///
     /// # Errors
-    /// As of [`array`](Self::array), or that of `value`.
+    /// As of [`array`](Self::array), or that of `value`; or a key stands twice.
     pub fn rows(
         &mut self,
         mut value: impl FnMut(&mut Self, Value, BTreeSet<Dot>) -> Result<(), String>,
     ) -> Result<(), String> {
+        let mut keys = BTreeSet::new();
         let len = self.array()?;
         if len % 2 == 1 {
             for _ in 0..self.array()? / 3 {
                 let (key, floor) = (self.value()?, self.marks()?);
+                expect(keys.insert(key.clone()), "each key once")?;
                 value(self, key, floor)?;
             }
         }
         for _ in 0..len / 2 {
             let key = self.value()?;
+            expect(keys.insert(key.clone()), "each key once")?;
             value(self, key, BTreeSet::new())?;
         }
         Ok(())

@@ -1,6 +1,15 @@
 //! Transfers in chunks.
 
-use driftless::{Limits, MergeError, PendingDelta, PendingError, Replica, VersionVector};
+use driftless::{
+    Counter, Delta, Document, Limits, MergeError, MergeMap, PendingDelta, PendingError, Replica,
+    VersionVector,
+};
+use driftless_testkit::cluster::Cluster;
+use driftless_testkit::history::{Theme, histories};
+use driftless_testkit::subject::Subject;
+use driftless_testkit::wire::Message;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use crate::{NOW_MS, Users, cluster, message, replica};
 
@@ -38,7 +47,8 @@ fn chunks_of_any_size_are_worth_the_whole() {
         for bytes in 1..=400 {
             let chunks = chunks(from, vector, bytes);
             assert!(chunks.len() <= smallest.len());
-            assert!(chunks.iter().all(|chunk| chunk.len() <= bytes.max(largest_part)), "{bytes}");
+            // The keys on the way to a value that is cut off its row come on top.
+            assert!(chunks.iter().all(|chunk| chunk.len() <= bytes.max(largest_part) + 50), "{bytes}");
             let mut to: Replica<Users> = replica(0x0e05);
             to.merge(NOW_MS, a.delta_since(&VersionVector::new())).unwrap();
             let mut pending = PendingDelta::new(&Limits::default());
@@ -52,6 +62,41 @@ fn chunks_of_any_size_are_worth_the_whole() {
             assert_eq!(to.canonical_bytes(), from.canonical_bytes(), "in chunks of {bytes} bytes");
         }
     }
+}
+
+/// Whatever replicas hold: chunks of any size, put together, hold what the whole message does.
+fn add_up<S: Subject>() {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) };
+    proptest!(config, |(history in histories(Theme::All, 30), sizes in vec(1..400_usize, 6))| {
+        let cluster = Cluster::<S>::run(&history).map_err(TestCaseError::fail)?;
+        let read = |delta: &Delta<S>| Message::read::<S>(&delta.encode().unwrap(), &cluster.ids());
+        for from in &cluster.nodes {
+            for vector in [VersionVector::new(), cluster.nodes[0].replica.vector()] {
+                let whole = read(&from.replica.delta_since(&vector)).map_err(TestCaseError::fail)?;
+                for bytes in &sizes {
+                    let mut pending = PendingDelta::new(&Limits::default());
+                    let mut gathered = None;
+                    for chunk in from.replica.delta_since(&vector).into_chunks(*bytes) {
+                        let part = from.replica.decode(&chunk.unwrap()).unwrap();
+                        prop_assert!(gathered.is_none());
+                        gathered = pending.push(part).unwrap();
+                    }
+                    let gathered = read(&gathered.unwrap()).map_err(TestCaseError::fail)?;
+                    prop_assert_eq!(&gathered, &whole, "in chunks of {} bytes", bytes);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn chunks_of_maps_in_maps_add_up_to_the_whole() {
+    add_up::<MergeMap<u8, MergeMap<u8, MergeMap<u8, Counter>>>>();
+}
+
+#[test]
+fn chunks_of_a_document_add_up_to_the_whole() {
+    add_up::<Document>();
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn trailing_bytes_are_refused() {
 #[derive(Crdt, Debug)]
 struct Old {
     name: LwwRegister<String>,
+    visits: Counter,
 }
 
 #[derive(Crdt, Debug)]
@@ -118,7 +119,7 @@ fn a_value_of_another_type_is_refused() {
     text.write(NOW_MS, |register| register.set("a")).unwrap();
     let bytes = text.delta_since(&VersionVector::new()).encode().unwrap();
     assert!(matches!(refused(&replica::<LwwRegister<i64>>(2), &bytes), DecodeError::Value { .. }));
-    assert!(matches!(refused(&replica::<MergeMap<u8, Counter>>(2), &bytes), DecodeError::Value { .. }));
+    assert!(matches!(refused(&replica::<MergeMap<u8, Counter>>(2), &bytes), DecodeError::Expected { .. }));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A map from keys to state that merges.
 
 mod index;
+mod list;
 mod pages;
 mod recency;
 mod row;
@@ -8,7 +9,11 @@ mod rows;
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::causal::dot::Marks;
 use crate::crdt::change::Path;
@@ -218,7 +223,11 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn is_bottom(&self) -> bool {
-        self.rows.iter().all(Row::is_bottom)
+        match &self.rows {
+            Rows::Few(list) => list.iter().all(Row::is_bottom),
+            // Rows at bottom are taken out, at once or when they are forgotten: looking for others would cost the table.
+            Rows::Many(_) => self.rows.len() == 0,
+        }
     }
 
     fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
@@ -269,10 +278,10 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn since(&self, since: &Since) -> Option<Self> {
-        let (rows, visited) = self.rows.beyond(&since.frontier);
+        let (rows, visited) = self.rows.beyond(since);
         since.visit(visited);
         let list: Vec<_> = rows.into_iter().filter_map(|row| row.since(since)).collect();
-        (!list.is_empty()).then_some(Self { rows: Rows::Few(list) })
+        (!list.is_empty()).then(|| Self { rows: Rows::Few(list.into()) })
     }
 
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
@@ -296,6 +305,9 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn encode(&self, encoder: &mut Encoder) {
+        if encoder.cannot_hold(2 * self.rows.len()) {
+            return;
+        }
         let (mut plain, mut floored) = (0, 0);
         for row in self.rows.iter().filter(|row| !row.is_bottom()) {
             *(if row.floor.is_some() { &mut floored } else { &mut plain }) += 1;
@@ -320,6 +332,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         decoder.nested(|decoder| {
+            let at = decoder.at();
             let len = decoder.array()?;
             let mut list = Vec::new();
             if len % 2 == 1 {
@@ -347,7 +360,10 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
                 }
                 list.push(Row::new(key, value, None));
             }
-            Ok(Self { rows: Rows::Few(list) })
+            if has_repeated_key(&list) {
+                return Err(DecodeError::Repeated { what: "a key", at });
+            }
+            Ok(Self { rows: Rows::Few(list.into()) })
         })
     }
 
@@ -385,22 +401,23 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
                 }
             }
         }
-        self.rows = Rows::Few(rest);
-        Self { rows: Rows::Few(taken) }
+        self.rows = Rows::Few(rest.into());
+        Self { rows: Rows::Few(taken.into()) }
     }
 
     fn append(&mut self, next: Self) {
         let mut list = std::mem::take(&mut self.rows).into_list();
-        let mut next = next.rows.into_list().into_iter().peekable();
-        // A row that was split goes on where the chunk before ended.
+        let mut next = next.rows.into_list();
+        // A row that was split is alone in its chunk and goes on in the next one, where rows with floors stand before it.
         if let Some(last) = list.last_mut()
-            && let Some(row) = next.next_if(|row| row.key == last.key)
+            && let Some(place) = next.iter().position(|row| row.key == last.key)
         {
+            let row = next.remove(place);
             last.value.append(row.value);
             last.floor = last.floor.take().or(row.floor);
         }
-        list.extend(next);
-        self.rows = Rows::Few(list);
+        list.append(&mut next);
+        self.rows = Rows::Few(list.into());
     }
 }
 
@@ -418,6 +435,23 @@ impl<K: Key, V: Crdt> Row<K, V> {
     }
 }
 
+/// Whether a key stands twice among the rows of a message: the second would be taken to say that the first is gone.
+fn has_repeated_key<K: Key, V>(list: &[Row<K, V>]) -> bool {
+    let hasher = FixedState::default();
+    let mut seen: HashTable<&K> = HashTable::with_capacity(list.len());
+    list.iter().any(|Row { key, .. }| {
+        let hash = hasher.hash_one(key);
+        let entry = seen.entry(hash, |other| *other == key, |other| hasher.hash_one(other));
+        match entry {
+            Entry::Occupied(_) => true,
+            Entry::Vacant(entry) => {
+                entry.insert(key);
+                false
+            }
+        }
+    })
+}
+
 fn decode_value<V: Crdt>(decoder: &mut Decoder<'_>) -> Result<V, DecodeError> {
     if decoder.nil()? { Ok(V::bottom()) } else { V::decode(decoder) }
 }
@@ -425,7 +459,7 @@ fn decode_value<V: Crdt>(decoder: &mut Decoder<'_>) -> Result<V, DecodeError> {
 impl<K: Key, V: Crdt> MergeMap<K, V> {
     /// Gives back the rows at once if nothing is left of any: the row around this map remembers its removal.
     fn drop_if_bottom(&mut self) {
-        if self.is_bottom() {
+        if self.rows.iter().all(Row::is_bottom) {
             self.rows = Rows::default();
         }
     }

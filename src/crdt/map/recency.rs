@@ -113,13 +113,30 @@ impl Recency {
         marks.raise_all(&self.open.newest);
     }
 
-    /// The entries of chunks that may hold news to who has seen `since`, newest first.
-    pub(super) fn entries_beyond(&self, since: &Frontier) -> impl Iterator<Item = (Place, u32)> {
+    /// All entries, oldest first.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Place, u32)> {
+        let chunks = self.closed.iter().map(|chunk| &**chunk).chain([&self.open]);
+        chunks.flat_map(|chunk| {
+            let entries = chunk.entries.iter();
+            entries.map(|(offset, row)| (chunk.start + Place::from(*offset), *row))
+        })
+    }
+
+    /// The entries of chunks that may hold news to who has seen `since`, newest first. Marks beyond `ceiling`, what this
+    /// replica has seen, are of transactions that were undone: they are news to nobody.
+    pub(super) fn entries_beyond(
+        &self,
+        since: &Frontier,
+        ceiling: &Frontier,
+    ) -> impl Iterator<Item = (Place, u32)> {
+        let is_known = |marks: &Marks| {
+            marks.iter().all(|mark| since.time(mark.origin) >= mark.time.min(ceiling.time(mark.origin)))
+        };
         let closed = self.closed.iter().rev().map(|chunk| &**chunk);
         std::iter::once(&self.open)
             .chain(closed)
-            .take_while(|chunk| !(chunk.reach.within(since) && chunk.newest.within(since)))
-            .filter(|chunk| !chunk.newest.within(since))
+            .take_while(move |chunk| !(is_known(&chunk.reach) && is_known(&chunk.newest)))
+            .filter(move |chunk| !is_known(&chunk.newest))
             .flat_map(|chunk| {
                 let entries = chunk.entries.iter().rev();
                 entries.map(|(offset, row)| (chunk.start + Place::from(*offset), *row))
@@ -192,7 +209,8 @@ mod tests {
         /// The rows that are found for who has seen `since`, newest first.
         fn rows(&self, since: &[u64]) -> Vec<usize> {
             let since = seen(since);
-            let entries = self.log.entries_beyond(&since);
+            let ceiling = seen(&[u64::MAX, u64::MAX]);
+            let entries = self.log.entries_beyond(&since, &ceiling);
             let valid = entries.filter(|(place, row)| self.places[*row as usize] == *place);
             valid.map(|(_, row)| row as usize).collect()
         }

@@ -6,11 +6,12 @@ use std::hash::{BuildHasher, Hash};
 use foldhash::fast::FixedState;
 
 use crate::causal::dot::{Dot, Marks};
-use crate::causal::frontier::Frontier;
 use crate::crdt::map::index::Index;
+use crate::crdt::map::list::List;
 use crate::crdt::map::pages::Pages;
 use crate::crdt::map::recency::{Place, Recency};
 use crate::crdt::map::row::Row;
+use crate::crdt::shipping::Since;
 use crate::crdt::{Crdt, Key};
 
 /// More rows than this become a table.
@@ -24,7 +25,7 @@ const FEW_AGAIN: usize = 8;
 /// delta rows are never looked up, and the list holds any number.
 #[derive(Debug)]
 pub(super) enum Rows<K, V> {
-    Few(Vec<Row<K, V>>),
+    Few(List<K, V>),
     Many(Box<Table<K, V>>),
 }
 
@@ -135,11 +136,10 @@ impl<K: Key, V: Crdt> Table<K, V> {
 
     /// The rows, those touched last at the end.
     fn into_list(mut self) -> Vec<Row<K, V>> {
-        let nothing_seen = Frontier::default();
-        let entries = self.books.recency.entries_beyond(&nothing_seen);
+        let entries = self.books.recency.entries();
         let is_valid = |(place, number): &(Place, u32)| self.is_valid(*place, *number);
         let numbers: Vec<u32> = entries.filter(is_valid).map(|(_, number)| number).collect();
-        numbers.into_iter().rev().filter_map(|number| self.rows.take(number as usize)).collect()
+        numbers.into_iter().filter_map(|number| self.rows.take(number as usize)).collect()
     }
 
     /// Whether an entry of the log is the newest of its row.
@@ -183,7 +183,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
 
 impl<K, V> Default for Rows<K, V> {
     fn default() -> Self {
-        Self::Few(Vec::new())
+        Self::Few(List::default())
     }
 }
 
@@ -214,7 +214,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
 
     pub(super) fn into_list(self) -> Vec<Row<K, V>> {
         match self {
-            Self::Few(list) => list,
+            Self::Few(list) => list.into_vec(),
             Self::Many(table) => table.into_list(),
         }
     }
@@ -245,7 +245,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     ) -> Option<R> {
         match self {
             Self::Few(list) => {
-                let row = list.get_mut(number as usize)?;
+                let row = list.make_mut().get_mut(number as usize)?;
                 let (result, _, has_residue) = write(row);
                 row.has_residue |= has_residue;
                 Some(result)
@@ -283,10 +283,10 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         if let Self::Few(list) = self {
             if list.len() < FEW {
                 row.has_residue = has_residue;
-                list.push(row);
+                list.make_mut().push(row);
                 return list.len() as u32 - 1;
             }
-            let table = Table::of(std::mem::take(list), seed, &Marks::default());
+            let table = Table::of(std::mem::take(list).into_vec(), seed, &Marks::default());
             *self = Self::Many(Box::new(table));
         }
         match self {
@@ -298,7 +298,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     /// Takes a row out. Only the last one added may be taken out of a list: others keep their numbers.
     pub(super) fn take_out(&mut self, number: u32) {
         match self {
-            Self::Few(list) => list.truncate(number as usize),
+            Self::Few(list) => list.make_mut().truncate(number as usize),
             Self::Many(table) => drop(table.remove(number)),
         }
     }
@@ -339,12 +339,16 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     }
 
     /// The rows that may hold something beyond `since`, those touched last at the end, and how many entries were looked at.
-    pub(super) fn beyond(&self, since: &Frontier) -> (Vec<&Row<K, V>>, usize) {
+    pub(super) fn beyond(&self, since: &Since) -> (Vec<&Row<K, V>>, usize) {
         match self {
             Self::Few(list) => (list.iter().collect(), list.len()),
             Self::Many(table) => {
                 let mut visited = 0;
-                let entries = table.books.recency.entries_beyond(since).inspect(|_| visited += 1);
+                let entries = table
+                    .books
+                    .recency
+                    .entries_beyond(&since.frontier, &since.ceiling)
+                    .inspect(|_| visited += 1);
                 let rows =
                     entries.filter_map(|(place, number)| table.row(number).filter(|row| row.place == place));
                 let mut rows: Vec<_> = rows.collect();
@@ -360,10 +364,12 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         let before = self.len();
         match self {
             Self::Few(list) => {
-                list.retain_mut(|row| {
-                    row.has_residue = prune(row);
-                    !row.is_bottom()
-                });
+                if list.iter().any(|row| row.has_residue || row.is_bottom()) {
+                    list.make_mut().retain_mut(|row| {
+                        row.has_residue = prune(row);
+                        !row.is_bottom()
+                    });
+                }
             }
             Self::Many(table) => {
                 for number in std::mem::take(&mut table.books.residue) {
@@ -404,7 +410,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         };
         let list = table.into_list();
         *self = if list.len() <= FEW_AGAIN {
-            Self::Few(list)
+            Self::Few(list.into())
         } else {
             Self::Many(Box::new(Table::of(list, seed, &reach)))
         };
