@@ -329,7 +329,7 @@ fn one_changed_field_costs_at_most_sixty_four_bytes_beside_its_value() {
 
 #[test]
 fn b40_ids_that_look_alike_in_short_form_are_told_apart() {
-    // The short form is the XOR of the four words: these two share it.
+    // The short form is the XOR of the words: these two share it.
     let (a, b) = (ReplicaId::from_u128(5 << 96), ReplicaId::from_u128(5 << 64));
     let mut first: Replica<OrSet<u8>> = Replica::new(a, Config::default());
     let mut second: Replica<OrSet<u8>> = Replica::new(b, Config::default());

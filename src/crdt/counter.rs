@@ -279,7 +279,9 @@ impl Crdt for Counter {
         encoder.array(3);
         self.cell.encode_general(encoder, ITEMS, payload);
         encoder.array(self.removed().len() * 2);
-        for removed in self.removed() {
+        let mut records = self.removed().to_vec();
+        records.sort_unstable_by_key(|removed| encoder.place(removed.origin));
+        for removed in records {
             encoder.dot(Dot { origin: removed.origin, time: removed.stamp });
             encoder.int(removed.total);
         }

@@ -30,9 +30,16 @@ const COMPLETE: u64 = 1;
 const CHUNK: u64 = 2;
 
 /// The short form of an id: for a replica that the receiver has seen events of, so that it can tell which one is meant.
-fn short(id: &ReplicaId) -> [u8; 4] {
-    let (words, _) = id.as_bytes().as_chunks::<4>();
-    words.iter().fold([0; 4], |short, word| std::array::from_fn(|byte| short[byte] ^ word[byte]))
+fn short(id: &ReplicaId) -> [u8; 2] {
+    let (words, _) = id.as_bytes().as_chunks::<2>();
+    words.iter().fold([0; 2], |short, word| [short[0] ^ word[0], short[1] ^ word[1]])
+}
+
+/// What tells that short forms were taken for the ids that the sender meant: a hash of all ids of the table, in full.
+fn check(ids: impl Iterator<Item = ReplicaId>) -> [u8; 4] {
+    let bytes: Vec<u8> = ids.flat_map(|id| *id.as_bytes()).collect();
+    let [a, b, c, d, ..] = xxh3_64(&bytes).to_be_bytes();
+    [a, b, c, d]
 }
 
 /// The head of a message: who is named, and in which order.
@@ -52,7 +59,7 @@ impl Head {
             return Err(EncodeError::Replicas { count: named.len() });
         }
         named.sort_by(|a, b| delta.origins.cmp(a.origin, b.origin));
-        let mut shorts: Vec<[u8; 4]> = delta.origins.ids().iter().map(short).collect();
+        let mut shorts: Vec<[u8; 2]> = delta.origins.ids().iter().map(short).collect();
         shorts.sort_unstable();
         // An id that shares its short form with another one that either side knows is named in full.
         let is_clear = |id: &ReplicaId| {
@@ -83,12 +90,15 @@ impl Head {
         for (place, origin) in self.named().enumerate() {
             places[origin.index()] = place as u32;
         }
-        let mut ids = Vec::with_capacity(self.new.len() * 16 + count * 4);
+        let mut ids = Vec::with_capacity(self.new.len() * 16 + count * 2 + 4);
         for origin in &self.new {
             ids.extend_from_slice(delta.origins.id(*origin).as_bytes());
         }
         for origin in self.changed.iter().chain(&self.unchanged) {
             ids.extend_from_slice(&short(delta.origins.id(*origin)));
+        }
+        if count > self.new.len() {
+            ids.extend_from_slice(&check(self.named().map(|origin| *delta.origins.id(origin))));
         }
         let base = self.named().next().map_or(Timestamp::ZERO, |origin| delta.to.time(origin));
         let mut encoder = Encoder::new(places, count, base);
@@ -211,7 +221,14 @@ impl Table {
         let new = usize::try_from(new).ok().filter(|new| *new <= limit).ok_or(too_many.clone())?;
         let expected = DecodeError::Expected { what: "a table of ids", at };
         let (full, shorts) = bytes.split_at_checked(new * 16).ok_or(expected.clone())?;
-        let ((full, _), (shorts, rest)) = (full.as_chunks::<16>(), shorts.as_chunks::<4>());
+        let (shorts, expected_check) = match shorts.split_last_chunk::<4>() {
+            Some((shorts, check)) => (shorts, Some(check)),
+            None => (shorts, None),
+        };
+        let ((full, _), (shorts, rest)) = (full.as_chunks::<16>(), shorts.as_chunks::<2>());
+        if shorts.is_empty() != expected_check.is_none() {
+            return Err(expected);
+        }
         let changed = usize::try_from(changed).ok().filter(|changed| *changed <= shorts.len());
         let changed = changed.filter(|_| rest.is_empty()).ok_or(expected)?;
         let ids = new + shorts.len();
@@ -236,6 +253,9 @@ impl Table {
         }
         if origins.len() != ids {
             return Err(DecodeError::Repeated { what: "a replica id", at });
+        }
+        if expected_check.is_some_and(|expected| check(origins.ids().iter().copied()) != *expected) {
+            return Err(DecodeError::UnknownReplica { at });
         }
         Ok(Self { origins, ids, new, changed })
     }

@@ -113,9 +113,10 @@ impl Encoder {
 
     pub(crate) fn marks(&mut self, marks: &Marks) {
         self.array(marks.len());
-        for dot in marks.iter() {
-            self.dot(dot);
-        }
+        let mut dots: Vec<Dot> = marks.iter().collect();
+        // In the order of the table, so that what was read is written again as it was.
+        dots.sort_unstable_by_key(|dot| self.place(dot.origin));
+        dots.into_iter().for_each(|dot| self.dot(dot));
     }
 
     fn coded(&mut self, time: Timestamp, ids: u64, place: u64) {
@@ -127,7 +128,7 @@ impl Encoder {
         self.previous = time;
     }
 
-    fn place(&self, origin: Origin) -> u32 {
+    pub(crate) fn place(&self, origin: Origin) -> u32 {
         let place = self.places.get(origin.index()).copied();
         place.expect("a delta's table holds each origin that its cells name")
     }
