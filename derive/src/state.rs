@@ -17,6 +17,7 @@ pub(crate) fn implement(input: &Input<'_>) -> TokenStream {
     let parts = [handle_and_reading(input), merging_and_undoing(input), delta(input), bytes(input)];
     code! {
         #[automatically_derived]
+        #[allow(clippy::question_mark, reason = "written for any number of fields; with one there is a shorter way")]
         impl #impls ::driftless::Crdt for #name #types #wheres {
             #(#parts)*
         }
