@@ -109,3 +109,8 @@ pub mod derived {
     pub use crate::wire::encode::Encoder;
     pub use crate::wire::error::DecodeError;
 }
+
+/// The README's program runs as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
