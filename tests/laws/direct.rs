@@ -187,3 +187,27 @@ fn a_stamp_within_the_vector_means_its_effect_is_here() {
         Ok(())
     });
 }
+
+/// What a removal saw of a count is remembered until the one who counted has seen the removal *and* nothing it counted
+/// before that is still under way.
+#[test]
+fn a_report_that_overtakes_the_data_does_not_make_a_removal_forget_what_it_saw() {
+    let [mut a, mut b, mut c, _] = <[Replica<Counter>; REPLICAS]>::try_from(replicas()).unwrap();
+    let give = |from: &Replica<Counter>, to: &mut Replica<Counter>| {
+        to.merge(LATE_MS, from.delta_since(&to.vector())).unwrap();
+    };
+    c.write(1, |counter| counter.add(5)).unwrap().value.unwrap();
+    give(&c, &mut a);
+    give(&c, &mut b);
+    a.write(2, |counter| counter.reset()).unwrap();
+    // Not seen by the removal, and on its way by another route.
+    c.write(3, |counter| counter.add(1)).unwrap().value.unwrap();
+    give(&c, &mut b);
+    give(&a, &mut c);
+    assert_eq!((c.state().value(), b.state().value()), (1, 6));
+    a.report(LATE_MS, c.id(), &c.vector()).unwrap();
+    a.forget();
+    give(&b, &mut a);
+    assert_eq!(a.state().value(), 1);
+    assert_eq!(a.digest(), c.digest());
+}

@@ -189,9 +189,22 @@ impl<S: Subject> Cluster<S> {
 
     pub(super) fn forget(&mut self, at: usize) -> Result<(), String> {
         let replica = &mut self.nodes[at].replica;
-        let digest = replica.digest();
+        let (digest, cut) = (replica.digest(), replica.stable_cut());
         let forgotten = replica.forget();
         equal("the digest after forgetting", &replica.digest(), &digest)?;
+        let replica = &self.nodes[at].replica;
+        for node in &self.nodes {
+            let id = node.replica.id();
+            if id == replica.id() || !replica.members().contains(&id) {
+                continue;
+            }
+            if !cut.is_within(&node.vector) {
+                return Err(format!("{id} has not seen what is stable: {cut:?}"));
+            }
+            if !replica.vector().is_within(&node.vector) && !forgotten.behind.contains(&id) {
+                return Err(format!("{id} is behind and is not named: {:?}", forgotten.behind));
+            }
+        }
         self.coverage.forgotten_rows += forgotten.rows;
         self.coverage.forgotten_marks += forgotten.marks;
         self.note(format!("{at} forgets {} rows, {} marks", forgotten.rows, forgotten.marks));

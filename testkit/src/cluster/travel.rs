@@ -66,6 +66,9 @@ impl<S: Subject> Cluster<S> {
         };
         let (start, end, is_complete) = (delta.from(), delta.to(), delta.is_complete());
         equal("where a delta leads", &end, sender)?;
+        if is_complete && !is_stale && self.coverage.evictions == 0 && self.coverage.joins == 0 {
+            return Err(format!("a member at {receiver:?} is sent everything"));
+        }
         let mut expected = receiver;
         expected.meet(sender);
         if !is_complete {
