@@ -1,0 +1,1 @@
+//! Counters that are written apart, reset and removed.

@@ -1,0 +1,1 @@
+//! Deltas and what they claim to have seen.

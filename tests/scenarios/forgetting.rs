@@ -1,0 +1,1 @@
+//! What is forgotten does not come back, and nothing is lost by forgetting.

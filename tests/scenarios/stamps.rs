@@ -1,0 +1,1 @@
+//! Stamps, ties and wrong clocks.
