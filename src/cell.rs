@@ -495,7 +495,8 @@ impl<T> Cell<T> {
         if count > siblings && items <= 1 {
             return Err(DecodeError::Limit { limit: "siblings", allowed: siblings });
         }
-        let mut many = Many { live: Vec::new(), seen: Marks::default() };
+        let room = decoder.room::<Live<T>>(count, 1 + items)?;
+        let mut many = Many { live: Vec::with_capacity(room), seen: Marks::default() };
         for _ in 0..count {
             let at = decoder.at();
             let dot = decoder.dot()?;

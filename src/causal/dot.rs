@@ -61,7 +61,8 @@ impl Marks {
         let mark = if self.0.len() <= FEW {
             self.0.iter().find(|mark| mark.origin == origin)
         } else {
-            self.0.binary_search_by_key(&origin, |mark| mark.origin).ok().map(|place| &self.0[place])
+            let place = self.0.binary_search_by_key(&origin, |mark| mark.origin);
+            place.ok().and_then(|place| self.0.get(place))
         };
         mark.map_or(Timestamp::ZERO, |mark| mark.time)
     }
@@ -83,7 +84,11 @@ impl Marks {
 
     fn raise_other(&mut self, dot: Dot) {
         match self.0.binary_search_by_key(&dot.origin, |mark| mark.origin) {
-            Ok(place) => self.0[place].time = self.0[place].time.max(dot.time),
+            Ok(place) => {
+                if let Some(mark) = self.0.get_mut(place) {
+                    mark.time = mark.time.max(dot.time);
+                }
+            }
             Err(place) => self.0.insert(place, dot),
         }
     }

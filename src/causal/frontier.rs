@@ -30,9 +30,11 @@ impl Frontier {
     pub(crate) fn raise(&mut self, dot: Dot) {
         let index = dot.origin.index();
         if index >= self.0.len() {
-            self.0.resize(index + 1, Timestamp::ZERO);
+            self.0.resize(index.saturating_add(1), Timestamp::ZERO);
         }
-        self.0[index] = self.0[index].max(dot.time);
+        if let Some(time) = self.0.get_mut(index) {
+            *time = dot.time.max(*time);
+        }
     }
 
     pub(crate) fn raise_all(&mut self, other: &Frontier) {

@@ -16,6 +16,7 @@ impl Origin {
     ///
     /// # Panics
     /// With 2^32 - 1 replicas or more, which no table of 16-byte ids reaches.
+    #[expect(clippy::expect_used, reason = "a table of so many ids needs 64 GiB")]
     pub(crate) fn from_index(index: usize) -> Self {
         let number = u32::try_from(index).ok().and_then(|index| index.checked_add(1));
         Self(number.and_then(NonZeroU32::new).expect("fewer than 2^32 - 1 replicas"))
@@ -23,7 +24,7 @@ impl Origin {
 
     #[inline]
     pub(crate) fn index(self) -> usize {
-        self.0.get() as usize - 1
+        (self.0.get() as usize).wrapping_sub(1)
     }
 }
 
@@ -46,17 +47,22 @@ impl Origins {
     }
 
     pub(crate) fn intern(&mut self, id: ReplicaId) -> Origin {
-        match self.by_id.binary_search_by(|origin| self.id(*origin).cmp(&id)) {
-            Ok(place) => self.by_id[place],
-            Err(place) => {
-                let origin = Origin::from_index(self.ids.len());
-                self.ids.push(id);
-                self.by_id.insert(place, origin);
-                origin
-            }
-        }
+        let found = self.by_id.binary_search_by(|origin| self.id(*origin).cmp(&id));
+        let place = match found.map(|place| self.by_id.get(place)) {
+            Ok(Some(origin)) => return *origin,
+            Ok(None) => self.by_id.len(),
+            Err(place) => place,
+        };
+        let origin = Origin::from_index(self.ids.len());
+        self.ids.push(id);
+        self.by_id.insert(place, origin);
+        origin
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "an origin is used with the table that gave it out, which only grows"
+    )]
     pub(crate) fn id(&self, origin: Origin) -> &ReplicaId {
         &self.ids[origin.index()]
     }

@@ -41,13 +41,18 @@ impl VersionVector {
     /// How far the events of `id` are held; [`Timestamp::ZERO`] if not at all.
     pub fn get(&self, id: &ReplicaId) -> Timestamp {
         let place = self.entries.binary_search_by(|(other, _)| other.cmp(id));
-        place.map_or(Timestamp::ZERO, |place| self.entries[place].1)
+        let entry = place.ok().and_then(|place| self.entries.get(place));
+        entry.map_or(Timestamp::ZERO, |(_, stamp)| *stamp)
     }
 
     /// Raises the entry of `id` to `stamp`, if it is below it.
     pub fn raise(&mut self, id: ReplicaId, stamp: Timestamp) {
         match self.entries.binary_search_by(|(other, _)| other.cmp(&id)) {
-            Ok(place) => self.entries[place].1 = self.entries[place].1.max(stamp),
+            Ok(place) => {
+                if let Some((_, held)) = self.entries.get_mut(place) {
+                    *held = stamp.max(*held);
+                }
+            }
             Err(place) if stamp > Timestamp::ZERO => self.entries.insert(place, (id, stamp)),
             Err(_) => {}
         }

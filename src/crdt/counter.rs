@@ -306,7 +306,7 @@ impl Crdt for Counter {
         if len == 0 || len % 2 != 0 {
             return Err(DecodeError::Expected { what: "the records of removed counts", at });
         }
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(decoder.room::<Removed>(len / 2, 2)?);
         for _ in 0..len / 2 {
             let dot = decoder.dot()?;
             records.push(Removed { origin: dot.origin, stamp: dot.time, total: decoder.int()? });

@@ -285,7 +285,8 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
+        // A length is believed as far as it costs little; lists of that length are not copied as they grow.
+        let mut values = Vec::with_capacity(access.size_hint().unwrap_or_default().min(BELIEVED));
         while let Some(value) = access.next_element()? {
             values.push(value);
         }
@@ -302,6 +303,9 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Value::Map(entries))
     }
 }
+
+/// The greatest length of a list that memory is taken for in advance.
+const BELIEVED: usize = 1024;
 
 /// Bytes, however serde brings them.
 struct ByteBuf(Vec<u8>);

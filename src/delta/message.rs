@@ -22,8 +22,10 @@ use crate::wire::limits::Limits;
 const VERSION: u64 = 1;
 /// The flags share an integer with the version.
 const FLAG_BITS: u32 = 3;
+const FLAGS: u64 = (1 << FLAG_BITS) - 1;
 /// Two counts of ids share an integer; each is at most [`Limits::MAX_REPLICAS`].
 const COUNT_BITS: u32 = 13;
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
 /// The message is all that the sender holds.
 const COMPLETE: u64 = 1;
 /// The message is a chunk of a transfer.
@@ -40,6 +42,13 @@ fn check(ids: impl Iterator<Item = ReplicaId>) -> [u8; 4] {
     let bytes: Vec<u8> = ids.flat_map(|id| *id.as_bytes()).collect();
     let [a, b, c, d, ..] = xxh3_64(&bytes).to_be_bytes();
     [a, b, c, d]
+}
+
+/// The number of parts of a message: version and flags, counts, ids; a stamp for each id where the delta ends, the base
+/// even if there are none, and one for each of the first `starts` where it begins; a cut; two parts of a chunk; the state.
+fn parts(ids: usize, starts: usize, is_complete: bool, is_chunk: bool) -> usize {
+    let counts = [3, ids.max(1), starts, usize::from(is_complete), if is_chunk { 2 } else { 0 }, 1];
+    counts.into_iter().fold(0, usize::saturating_add)
 }
 
 /// The head of a message: who is named, and in which order.
@@ -64,7 +73,7 @@ impl Head {
         // An id that shares its short form with another one that either side knows is named in full.
         let is_clear = |id: &ReplicaId| {
             let start = shorts.partition_point(|other| *other < short(id));
-            shorts.get(start + 1) != Some(&short(id))
+            shorts.get(start.saturating_add(1)) != Some(&short(id))
         };
         let mut head = Self { new: Vec::new(), changed: Vec::new(), unchanged: Vec::new() };
         for Dot { origin, time } in named {
@@ -88,9 +97,11 @@ impl Head {
         let count = self.named().count();
         let mut places = vec![u32::MAX; delta.origins.len()];
         for (place, origin) in self.named().enumerate() {
-            places[origin.index()] = place as u32;
+            if let Some(slot) = places.get_mut(origin.index()) {
+                *slot = place as u32;
+            }
         }
-        let mut ids = Vec::with_capacity(self.new.len() * 16 + count * 2 + 4);
+        let mut ids = Vec::new();
         for origin in &self.new {
             ids.extend_from_slice(delta.origins.id(*origin).as_bytes());
         }
@@ -102,9 +113,10 @@ impl Head {
         }
         let base = self.named().next().map_or(Timestamp::ZERO, |origin| delta.to.time(origin));
         let mut encoder = Encoder::new(places, count, base);
-        let stamps = count.max(1) + self.new.len() + self.changed.len();
-        encoder.array(3 + stamps + usize::from(delta.cut.is_some()) + 2 * usize::from(chunk.is_some()) + 1);
-        let flags = COMPLETE * u64::from(delta.cut.is_some()) + CHUNK * u64::from(chunk.is_some());
+        let starts = self.new.len().saturating_add(self.changed.len());
+        encoder.array(parts(count, starts, delta.cut.is_some(), chunk.is_some()));
+        let flag = |flag: u64, is_set: bool| if is_set { flag } else { 0 };
+        let flags = flag(COMPLETE, delta.cut.is_some()) | flag(CHUNK, chunk.is_some());
         encoder.uint(VERSION << FLAG_BITS | flags);
         encoder.uint((self.new.len() << COUNT_BITS | self.changed.len()) as u64);
         encoder.bin(&ids);
@@ -116,7 +128,7 @@ impl Head {
             let from = delta.from.time(origin);
             if from == Timestamp::ZERO {
                 encoder.nil();
-            } else if place < self.new.len() + self.changed.len() {
+            } else if place < starts {
                 encoder.stamp(from);
             }
         }
@@ -160,14 +172,13 @@ impl<S: Crdt> Delta<S> {
         let mut decoder = Decoder::new(bytes, limits)?;
         let len = decoder.array()?;
         let version = decoder.uint()?;
-        let flags = version & ((1 << FLAG_BITS) - 1);
+        let flags = version & FLAGS;
         if version >> FLAG_BITS != VERSION || flags > COMPLETE | CHUNK {
             return Err(DecodeError::Version { found: version >> FLAG_BITS });
         }
         let (is_complete, is_chunk) = (flags & COMPLETE != 0, flags & CHUNK != 0);
         let table = Table::decode(&mut decoder, known)?;
-        let stamps = table.ids.max(1) + table.new + table.changed;
-        if len != 3 + stamps + usize::from(is_complete) + 2 * usize::from(is_chunk) + 1 {
+        if len != parts(table.ids, table.starts(), is_complete, is_chunk) {
             return Err(DecodeError::Expected {
                 what: "a message of as many parts as its head asks for",
                 at: 0,
@@ -215,12 +226,12 @@ impl Table {
         let limit = decoder.limits().replicas.min(Limits::MAX_REPLICAS);
         let too_many = DecodeError::Limit { limit: "replicas", allowed: limit };
         let counts = decoder.uint()?;
-        let (new, changed) = (counts >> COUNT_BITS, counts & ((1 << COUNT_BITS) - 1));
+        let (new, changed) = (counts >> COUNT_BITS, counts & COUNT);
         let at = decoder.at();
         let bytes = decoder.bin()?;
         let new = usize::try_from(new).ok().filter(|new| *new <= limit).ok_or(too_many.clone())?;
         let expected = DecodeError::Expected { what: "a table of ids", at };
-        let (full, shorts) = bytes.split_at_checked(new * 16).ok_or(expected.clone())?;
+        let (full, shorts) = bytes.split_at_checked(new.saturating_mul(16)).ok_or(expected.clone())?;
         let (shorts, expected_check) = match shorts.split_last_chunk::<4>() {
             Some((shorts, check)) => (shorts, Some(check)),
             None => (shorts, None),
@@ -231,7 +242,7 @@ impl Table {
         }
         let changed = usize::try_from(changed).ok().filter(|changed| *changed <= shorts.len());
         let changed = changed.filter(|_| rest.is_empty()).ok_or(expected)?;
-        let ids = new + shorts.len();
+        let ids = new.saturating_add(shorts.len());
         if ids > limit {
             return Err(too_many);
         }
@@ -244,7 +255,7 @@ impl Table {
             by_short.sort_unstable();
             for form in shorts {
                 let start = by_short.partition_point(|(other, _)| other < form);
-                let mut meant = by_short[start..].iter().take_while(|(other, _)| other == form);
+                let mut meant = by_short.iter().skip(start).take_while(|(other, _)| other == form);
                 match (meant.next(), meant.next()) {
                     (Some((_, id)), None) => drop(origins.intern(*id)),
                     _ => return Err(DecodeError::UnknownReplica { at }),
@@ -260,6 +271,11 @@ impl Table {
         Ok(Self { origins, ids, new, changed })
     }
 
+    /// The number of ids for which the delta says where it begins, unless at the start of time.
+    fn starts(&self) -> usize {
+        self.new.saturating_add(self.changed)
+    }
+
     /// Reads `from` and `to`.
     fn decode_vectors(&self, decoder: &mut Decoder<'_>) -> Result<(Frontier, Frontier), DecodeError> {
         let base = Timestamp::from_bits(decoder.uint()?);
@@ -271,7 +287,7 @@ impl Table {
             let end = if place == 0 { base } else { decoder.stamp()? };
             let start = if place < self.new && decoder.nil()? {
                 Timestamp::ZERO
-            } else if place < self.new + self.changed {
+            } else if place < self.starts() {
                 decoder.stamp()?
             } else {
                 end
@@ -334,7 +350,7 @@ impl<S: Crdt> Iterator for Chunks<S> {
         encode_state(&part, &mut encoder);
         let message = encoder.finish();
         if let Ok(bytes) = &message {
-            self.next = (!is_last).then_some(index + 1);
+            self.next = (!is_last).then_some(index.saturating_add(1));
             self.previous = xxh3_64(bytes);
         }
         Some(message)

@@ -6,6 +6,17 @@
 //!
 //! The bytes are described in `docs/wire-format.md`.
 
+// What comes from outside passes through here: none of it may make us panic, or go wrong in silence.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 pub(crate) mod message;
 pub(crate) mod pending;
 

@@ -115,7 +115,7 @@ impl<S: Crdt> PendingDelta<S> {
         if follows != last || gathered.is_some_and(|gathered| !is_same_transfer(gathered, &delta)) {
             return Err(PendingError::OtherTransfer);
         }
-        (self.next, self.last, self.bytes) = (index + 1, hash, bytes);
+        (self.next, self.last, self.bytes) = (index.saturating_add(1), hash, bytes);
         match self.gathered.as_mut().filter(|_| index > 0) {
             Some(gathered) => gathered.state.append(delta.state),
             None => self.gathered = Some(delta),

@@ -11,6 +11,9 @@ use crate::wire::error::DecodeError;
 use crate::wire::limits::Limits;
 use crate::wire::stamp;
 
+/// What an element of an application's list is taken to need in memory, whatever its type: as much as a dynamic value.
+const ELEMENT_BYTES: usize = 32;
+
 /// Reads the parts of a message from bytes.
 #[derive(Debug)]
 pub struct Decoder<'a> {
@@ -19,6 +22,8 @@ pub struct Decoder<'a> {
     limits: &'a Limits,
     depth: usize,
     elements: usize,
+    /// The memory taken for rows, entries, marks and elements of values.
+    memory: usize,
     /// The number of ids in the message's table; zero until it has been read.
     ids: usize,
     /// What the message claims to hold: no dot may be beyond it.
@@ -37,6 +42,7 @@ impl<'a> Decoder<'a> {
             limits,
             depth: 0,
             elements: 0,
+            memory: 0,
             ids: 0,
             to: Frontier::default(),
             previous: Timestamp::ZERO,
@@ -80,9 +86,13 @@ impl<'a> Decoder<'a> {
         byte.map(|byte| Marker::from_u8(*byte)).ok_or(DecodeError::Truncated { at: self.at })
     }
 
+    fn advance(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes);
+    }
+
     fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let taken = self.rest().get(..len).ok_or(DecodeError::Truncated { at: self.bytes.len() })?;
-        self.at = self.at.saturating_add(len);
+        self.advance(len);
         Ok(taken)
     }
 
@@ -108,6 +118,24 @@ impl<'a> Decoder<'a> {
         Ok(count)
     }
 
+    /// Takes note of memory for `count` items that take at least `bytes` bytes each: never for more than the bytes that
+    /// follow could hold. Returns `count`.
+    pub(crate) fn room<T>(&mut self, count: usize, bytes: usize) -> Result<usize, DecodeError> {
+        if count > self.rest().len().checked_div(bytes).unwrap_or_default() {
+            return Err(DecodeError::Truncated { at: self.bytes.len() });
+        }
+        self.claim(count.saturating_mul(size_of::<T>()))?;
+        Ok(count)
+    }
+
+    fn claim(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        self.memory = self.memory.saturating_add(bytes);
+        if self.memory > self.limits.memory_bytes {
+            return Err(DecodeError::Limit { limit: "memory_bytes", allowed: self.limits.memory_bytes });
+        }
+        Ok(())
+    }
+
     /// The head of an array: its length, which no more than the bytes that follow could hold.
     ///
     /// # Errors
@@ -116,15 +144,15 @@ impl<'a> Decoder<'a> {
         let at = self.at;
         let len = match self.peek()? {
             Marker::FixArray(len) => {
-                self.at += 1;
+                self.advance(1);
                 u64::from(len)
             }
             Marker::Array16 => {
-                self.at += 1;
+                self.advance(1);
                 self.number::<2>()?
             }
             Marker::Array32 => {
-                self.at += 1;
+                self.advance(1);
                 self.number::<4>()?
             }
             _ => return Err(DecodeError::Expected { what: "an array", at }),
@@ -151,7 +179,7 @@ impl<'a> Decoder<'a> {
     fn integer(&mut self) -> Result<i128, DecodeError> {
         let at = self.at;
         let marker = self.peek()?;
-        self.at += 1;
+        self.advance(1);
         Ok(match marker {
             Marker::FixPos(n) => i128::from(n),
             Marker::FixNeg(n) => i128::from(n),
@@ -177,7 +205,7 @@ impl<'a> Decoder<'a> {
     pub fn nil(&mut self) -> Result<bool, DecodeError> {
         let is_nil = self.peek()? == Marker::Null;
         if is_nil {
-            self.at += 1;
+            self.advance(1);
         }
         Ok(is_nil)
     }
@@ -198,15 +226,15 @@ impl<'a> Decoder<'a> {
         let at = self.at;
         let len = match self.peek()? {
             Marker::Bin8 => {
-                self.at += 1;
+                self.advance(1);
                 self.number::<1>()?
             }
             Marker::Bin16 => {
-                self.at += 1;
+                self.advance(1);
                 self.number::<2>()?
             }
             Marker::Bin32 => {
-                self.at += 1;
+                self.advance(1);
                 self.number::<4>()?
             }
             _ => return Err(DecodeError::Expected { what: "a byte string", at }),
@@ -234,7 +262,10 @@ impl<'a> Decoder<'a> {
     pub(crate) fn marks(&mut self) -> Result<Marks, DecodeError> {
         let at = self.at;
         let len = self.array()?;
-        let mut dots = Vec::with_capacity(len.min(self.ids));
+        if len > self.ids {
+            return Err(DecodeError::Repeated { what: "a mark", at });
+        }
+        let mut dots = Vec::with_capacity(self.room::<Dot>(len, 1)?);
         for _ in 0..len {
             dots.push(self.dot()?);
         }
@@ -276,9 +307,9 @@ impl<'a> Decoder<'a> {
         if self.depth >= self.limits.depth {
             return Err(DecodeError::Limit { limit: "depth", allowed: self.limits.depth });
         }
-        self.depth += 1;
+        self.depth = self.depth.saturating_add(1);
         let value = read(self);
-        self.depth -= 1;
+        self.depth = self.depth.saturating_sub(1);
         value
     }
 
@@ -286,7 +317,7 @@ impl<'a> Decoder<'a> {
     fn skip(&mut self) -> Result<(), DecodeError> {
         let at = self.at;
         let marker = self.peek()?;
-        self.at += 1;
+        self.advance(1);
         let bytes = match marker {
             Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => 0,
             Marker::U8 | Marker::I8 => 1,
@@ -349,6 +380,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn skip_all(&mut self, len: usize) -> Result<(), DecodeError> {
+        self.claim(len.saturating_mul(ELEMENT_BYTES))?;
         self.nested(|decoder| {
             for _ in 0..len {
                 decoder.skip()?;

@@ -49,9 +49,9 @@ impl Encoder {
 
     /// Whether so many bytes more would be too many; if so, there are too many from now on.
     pub(crate) fn cannot_hold(&mut self, bytes: usize) -> bool {
-        let is_over = self.cap < usize::MAX && self.out.len() + bytes > self.cap;
+        let is_over = self.cap < usize::MAX && self.out.len().saturating_add(bytes) > self.cap;
         if is_over {
-            self.out.resize(self.cap + 1, 0);
+            self.out.resize(self.cap.saturating_add(1), 0);
         }
         is_over
     }
@@ -128,6 +128,10 @@ impl Encoder {
         self.previous = time;
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "a delta is made of cells of one replica, whose vector is its table"
+    )]
     pub(crate) fn place(&self, origin: Origin) -> u32 {
         let place = self.places.get(origin.index()).copied();
         place.expect("a delta's table holds each origin that its cells name")

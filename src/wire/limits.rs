@@ -16,6 +16,10 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of one transfer in chunks, all together. 1 GiB unless set.
     pub transfer_bytes: usize,
+    /// Memory for what one message holds, in bytes: rows, entries, marks and the elements of lists. Texts, which take as many
+    /// bytes as on the wire, do not count. A row of a large struct may be written in a few bytes and takes the size of that
+    /// struct. 1 GiB unless set.
+    pub memory_bytes: usize,
     /// Levels of nesting, of maps and of values. 64 unless set.
     pub depth: usize,
     /// Elements of all arrays and maps of one message together. 16 Mi unless set.
@@ -38,6 +42,7 @@ impl Default for Limits {
         Self {
             message_bytes: 64 << 20,
             transfer_bytes: 1 << 30,
+            memory_bytes: 1 << 30,
             depth: 64,
             elements: 16 << 20,
             siblings: 1024,

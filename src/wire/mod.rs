@@ -7,6 +7,17 @@
 //! 2. No length is believed before as many bytes have been seen to follow it.
 //! 3. Every dot that is read lies within the vector that the message claims.
 
+// What comes from outside passes through here: none of it may make us panic, or go wrong in silence.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 pub(crate) mod canonical;
 pub(crate) mod decode;
 pub(crate) mod encode;

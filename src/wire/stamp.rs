@@ -23,6 +23,10 @@ pub(crate) enum Code {
 }
 
 /// The code of `stamp` after `previous`, by the author at `place` in a table of `ids`, of which there are at most 4,096.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "stamps are our own: 48 bits of milliseconds, zigzagged, doubled and times 4,096 stay below 2^62"
+)]
 pub(crate) fn code(previous: Timestamp, stamp: Timestamp, ids: u64, place: u64) -> Code {
     let millis = zigzag(stamp.millis() as i64 - previous.millis() as i64);
     if stamp.millis() == previous.millis() {
@@ -47,7 +51,7 @@ pub(crate) fn code(previous: Timestamp, stamp: Timestamp, ids: u64, place: u64) 
 /// The stamp and the place that an integer codes after `previous`. `None` if it codes none.
 pub(crate) fn of_code(previous: Timestamp, code: i128, ids: u64) -> Option<(Timestamp, u64)> {
     if code < 0 {
-        let far = u64::try_from(-1 - code).ok()?;
+        let far = u64::try_from((-1_i128).checked_sub(code)?).ok()?;
         let (number, place) = (far.checked_div(ids)?, far.checked_rem(ids)?);
         let millis = (previous.millis() as i64).checked_add(unzigzag(number >> 16))?;
         let stamp = Timestamp::new(u64::try_from(millis).ok()?, (number & 0xFFFF) as u16).ok()?;
@@ -78,7 +82,7 @@ fn zigzag(n: i64) -> u64 {
 }
 
 fn unzigzag(n: u64) -> i64 {
-    ((n >> 1) as i64) ^ -((n & 1) as i64)
+    ((n >> 1) as i64) ^ ((n & 1) as i64).wrapping_neg()
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 
+/// The fewest bytes a node is written in: its kind, and a cell of a dot alone.
+const NODE_BYTES: usize = 3;
+
 /// What stands at a name: at most one node of each kind, ordered by kind. Nearly always one.
 ///
 /// Nodes of different kinds do not know of each other, so writing different kinds concurrently merges like writing
@@ -202,6 +205,8 @@ impl Field {
         let place = match self.nodes.binary_search_by_key(&kind, Node::kind) {
             Ok(place) => place,
             Err(place) => {
+                // One node is nearly always all there will be.
+                self.nodes.reserve_exact(1);
                 self.nodes.insert(place, Node::bottom(kind));
                 place
             }
@@ -324,7 +329,10 @@ impl Crdt for Field {
         if len % 2 != 0 {
             return Err(DecodeError::Expected { what: "kinds and their state", at });
         }
-        let mut nodes: Vec<Node> = Vec::new();
+        if len / 2 > Kind::ALL.len() {
+            return Err(DecodeError::Repeated { what: "a kind, or one out of order,", at });
+        }
+        let mut nodes: Vec<Node> = Vec::with_capacity(decoder.room::<Node>(len / 2, NODE_BYTES)?);
         for _ in 0..len / 2 {
             let at = decoder.at();
             let number = decoder.uint()?;

@@ -29,6 +29,11 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 
+/// The fewest bytes a row is written in: its key, and a cell of a dot alone.
+const PLAIN_BYTES: usize = 3;
+/// The same of a row with a floor: its key, one mark in an array, and no value.
+const FLOORED_BYTES: usize = 4;
+
 /// A map whose values merge, key by key. Its values are registers, sets, counters, structs of them, or maps again.
 ///
 /// | | concurrent with an update of the key | concurrent with a removal of the key |
@@ -341,6 +346,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
                 if len == 0 || len % 3 != 0 {
                     return Err(DecodeError::Expected { what: "removed keys, their marks and values", at });
                 }
+                list.reserve_exact(decoder.room::<Row<K, V>>(len / 3, FLOORED_BYTES)?);
                 for _ in 0..len / 3 {
                     let key = decoder.value()?;
                     let at = decoder.at();
@@ -351,6 +357,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
                     list.push(Row::new(key, decode_value(decoder)?, Some(Box::new(floor))));
                 }
             }
+            list.reserve_exact(decoder.room::<Row<K, V>>(len / 2, PLAIN_BYTES)?);
             for _ in 0..len / 2 {
                 let key = decoder.value()?;
                 let at = decoder.at();
