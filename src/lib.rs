@@ -82,7 +82,7 @@ pub use crdt::register::{LwwRegister, MvRegister};
 pub use crdt::set::OrSet;
 pub use crdt::value::{Float, Value};
 pub use crdt::write::Writer;
-pub use crdt::{Crdt, Datum, Key};
+pub use crdt::{Crdt, Datum, DatumFrom, Key};
 pub use delta::Delta;
 pub use delta::message::Chunks;
 pub use delta::pending::{PendingDelta, PendingError};

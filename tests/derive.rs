@@ -305,7 +305,7 @@ fn a_struct_may_hold_itself() {
 fn a_lifetime_may_have_the_name_that_the_handle_uses() {
     let mut eu = replica::<Borrowed<'static, u8>>(1);
     eu.write(1_000, |borrowed: &mut BorrowedMut<'_, 'static, u8>| {
-        borrowed.text().set("here");
+        borrowed.text().set("here".into());
         borrowed.value().set(1);
     })
     .unwrap();

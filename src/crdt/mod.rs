@@ -50,6 +50,78 @@ pub trait Datum: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Datum for T {}
 
+/// A plain value that a register can be set to by a `V`: by one of its own type, always; a `String` by a `&str`; an
+/// `Option<T>` by a `T`; a [`Value`](crate::Value) by all that it can be made from.
+///
+/// It is narrower than `From<V>` on purpose. So many types convert into a number that a literal would not know which one it
+/// is, and `set(3)` into a register of `u32` would not compile. Here it does. What takes another conversion is converted
+/// first, as in `set(seconds.into())`.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Crdt, DatumFrom, LwwRegister, Replica, ReplicaId};
+///
+/// #[derive(Crdt)]
+/// struct User {
+///     name: LwwRegister<String>,
+///     age: LwwRegister<u8>,
+///     email: LwwRegister<Email>,
+/// }
+///
+/// #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+/// struct Email(String);
+///
+/// // An application can say what else stands for its own types.
+/// impl DatumFrom<&str> for Email {
+///     fn datum_from(address: &str) -> Self {
+///         Self(address.to_lowercase())
+///     }
+/// }
+///
+/// let mut eu: Replica<User> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.write(1_000, |user| {
+///     user.name().set("Ada");
+///     user.age().set(36);
+///     user.email().set("Ada@Example.org");
+/// })?;
+/// assert_eq!(eu.state().age.latest(), Some(&36));
+/// assert_eq!(eu.state().email.latest(), Some(&Email("ada@example.org".to_owned())));
+/// # Ok::<(), driftless::WriteError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a register of `{Self}` cannot be set to a `{V}`",
+    label = "this register holds a `{Self}`",
+    note = "convert the value first, as in `set(value.into())`"
+)]
+pub trait DatumFrom<V>: Sized {
+    /// The value that the register will hold.
+    fn datum_from(value: V) -> Self;
+}
+
+impl<T> DatumFrom<T> for T {
+    fn datum_from(value: T) -> Self {
+        value
+    }
+}
+
+impl<T> DatumFrom<T> for Option<T> {
+    fn datum_from(value: T) -> Self {
+        Some(value)
+    }
+}
+
+impl DatumFrom<&str> for String {
+    fn datum_from(value: &str) -> Self {
+        value.to_owned()
+    }
+}
+
+impl DatumFrom<&String> for String {
+    fn datum_from(value: &String) -> Self {
+        value.clone()
+    }
+}
+
 /// A plain value that can be a map's key or a set's element.
 ///
 /// Its `Eq`, `Ord` and `Hash` must agree with each other and must not panic; equal keys must serialize to equal bytes.

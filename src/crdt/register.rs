@@ -11,7 +11,7 @@ use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
-use crate::crdt::{Before, Crdt, Datum, restore};
+use crate::crdt::{Before, Crdt, Datum, DatumFrom, restore};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -112,9 +112,12 @@ macro_rules! register {
             /// concurrently stays beside it.
             ///
             /// Cost: constant, while one replica writes the register or all have seen its writes.
-            pub fn set(&mut self, value: impl Into<T>) {
+            pub fn set<V>(&mut self, value: V)
+            where
+                T: DatumFrom<V>,
+            {
                 let before_reading = self.txn.recorder.reading(|| $read(&self.value.cell));
-                let before = self.value.cell.write(self.txn.dot, value.into());
+                let before = self.value.cell.write(self.txn.dot, T::datum_from(value));
                 self.txn.residue |= self.value.cell.has_residue();
                 self.txn.event(&self.path, before);
                 let cell = &self.value.cell;

@@ -9,6 +9,8 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::crdt::DatumFrom;
+
 /// The MessagePack extension type of a UUID.
 const UUID_EXTENSION: i8 = 1;
 
@@ -41,6 +43,24 @@ impl Ord for Float {
 impl Hash for Float {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.to_bits().hash(state);
+    }
+}
+
+impl From<f64> for Float {
+    fn from(number: f64) -> Self {
+        Self(number)
+    }
+}
+
+impl From<Float> for f64 {
+    fn from(number: Float) -> Self {
+        number.0
+    }
+}
+
+impl fmt::Display for Float {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -161,12 +181,19 @@ macro_rules! from {
                 Self::$kind(value.into())
             }
         }
+
+        impl DatumFrom<$type> for Value {
+            fn datum_from(value: $type) -> Self {
+                value.into()
+            }
+        }
     )+)+};
 }
 
 from! {
     Bool: bool;
     Int: i64, i32, i16, i8, u32, u16, u8;
+    Float: f64;
     Text: String, &str;
     Bytes: Vec<u8>, &[u8];
     Uuid: Uuid;
@@ -174,9 +201,9 @@ from! {
     Map: BTreeMap<String, Value>;
 }
 
-impl From<f64> for Value {
-    fn from(value: f64) -> Self {
-        Self::Float(Float(value))
+impl<T: Into<Value>> DatumFrom<Option<T>> for Value {
+    fn datum_from(value: Option<T>) -> Self {
+        value.into()
     }
 }
 
