@@ -154,13 +154,17 @@ impl Writer<'_, Counter> {
     /// Adds `by`, which may be negative.
     ///
     /// # Errors
-    /// [`CounterOverflow`] if the value, or what this replica has added in all, would leave the range of `i64`.
+    /// [`CounterOverflow`] if the value, or what this replica has added in all, would leave the range of `i64`. A value that
+    /// concurrent additions took beyond it can be counted back, not further away.
     pub fn add(&mut self, by: i64) -> Result<(), CounterOverflow> {
         let dot = self.txn.dot;
         let own = self.value.cell.entry(dot.origin).map(|(_, total)| *total);
         let own = own.unwrap_or(Total { total: 0, run: dot.time });
         let value = self.value.value();
-        let in_range = i64::try_from(self.value.exact() + i128::from(by)).is_ok();
+        let exact = self.value.exact();
+        let after = exact + i128::from(by);
+        // Concurrent additions may have left the range: it can be counted back towards it.
+        let in_range = i64::try_from(after).is_ok() || after.unsigned_abs() < exact.unsigned_abs();
         let total = own.total.checked_add(by).filter(|_| in_range).ok_or(CounterOverflow { value, by })?;
         let before_reading = self.txn.recorder.reading(|| self.value.reading());
         let cell = self.value.cell.write_own(dot, Total { total, ..own }, &self.txn.origins);
