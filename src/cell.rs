@@ -14,6 +14,7 @@
 //! Data Types* (2018), section 7, with one stamp as the dot and the causal context kept cell by cell.
 
 use std::cmp::Ordering;
+use std::slice;
 
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
@@ -87,6 +88,33 @@ fn older(a: Dot, b: Dot, origins: &Origins) -> bool {
     order == Ordering::Less
 }
 
+/// The live payloads of a cell, oldest first. Of its two parts one is empty.
+pub(crate) struct LiveIter<'a, T> {
+    one: Option<(Dot, &'a T)>,
+    many: slice::Iter<'a, Live<T>>,
+}
+
+impl<'a, T> Iterator for LiveIter<'a, T> {
+    type Item = (Dot, &'a T);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.one.take().or_else(|| self.many.next().map(|live| (live.dot, &live.value)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let len = usize::from(self.one.is_some()) + self.many.len();
+        (len, Some(len))
+    }
+}
+
+impl<T> DoubleEndedIterator for LiveIter<'_, T> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.one.take().or_else(|| self.many.next_back().map(|live| (live.dot, &live.value)))
+    }
+}
+
+impl<T> ExactSizeIterator for LiveIter<'_, T> {}
+
 /// What the two sides of a join know, beside what stands in the cells themselves.
 pub(crate) struct Sight<'a> {
     /// The receiving replica's table of ids.
@@ -153,13 +181,12 @@ impl<T> Cell<T> {
     }
 
     /// The live payloads, oldest first.
-    pub(crate) fn live(&self) -> impl DoubleEndedIterator<Item = (Dot, &T)> {
+    pub(crate) fn live(&self) -> LiveIter<'_, T> {
         let (one, many) = match self {
             Self::One { time, origin, value } => (Some((Dot { origin: *origin, time: *time }, value)), None),
             Self::Other(many) => (None, many.as_deref()),
         };
-        let many = many.map(|many| many.live.iter()).unwrap_or_default();
-        one.into_iter().chain(many.map(|live| (live.dot, &live.value)))
+        LiveIter { one, many: many.map(|many| many.live.iter()).unwrap_or_default() }
     }
 
     /// The live entry that `origin` wrote.

@@ -98,7 +98,7 @@ impl fmt::Debug for Timestamp {
 /// assert!(clock.tick(1_001)?.millis() >= 5_000);
 /// # Ok::<(), driftless::ClockError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HybridClock {
     last: Timestamp,
 }

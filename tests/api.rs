@@ -2,7 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use driftless::{Config, Crdt, LwwRegister, MvRegister, Replica, ReplicaId, Value};
+use std::error::Error;
+
+use driftless::{
+    Chunks, ClockError, Committed, Config, Counter, CounterOverflow, Crdt, DecodeError, Delta, Document,
+    DocumentError, Elements, EncodeError, Entries, Flag, Forgotten, HybridClock, LwwRegister, MergeError,
+    MergeMap, Merged, MvRegister, OrSet, PendingDelta, PendingError, Replica, ReplicaId, Snapshot, Timestamp,
+    TransactError, Value, VersionVector, WriteError, Writer,
+};
+use uuid::Uuid;
 
 fn replica<S: Crdt>() -> Replica<S> {
     Replica::new(ReplicaId::from_u128(1), Config::default())
@@ -50,4 +58,102 @@ fn literals_become_what_their_register_holds() {
     assert_eq!((sample.real.latest(), sample.maybe.latest()), (Some(&0.5), Some(&Some(7))));
     assert_eq!((sample.pair.latest(), sample.free.latest()), (Some(&(7, true)), Some(&Value::Int(7))));
     assert_eq!(sample.list.latest(), Some(&vec![7]));
+}
+
+#[test]
+fn what_is_held_can_be_read_on_any_thread() {
+    fn check<T: Send + Sync>() {}
+    type Users = MergeMap<String, LwwRegister<String>>;
+    check::<Replica<Users>>();
+    check::<Replica<Document>>();
+    check::<Snapshot<Users>>();
+    check::<Delta<Users>>();
+    check::<Chunks<Users>>();
+    check::<PendingDelta<Users>>();
+    check::<Entries<'static, String, Flag>>();
+    check::<Elements<'static, String>>();
+    check::<Committed<()>>();
+    check::<Merged>();
+    check::<Forgotten>();
+    check::<Config>();
+    check::<HybridClock>();
+    check::<VersionVector>();
+    check::<(MvRegister<u8>, OrSet<u8>, Counter, Flag)>();
+    // A handle may be handed on to threads that end within the transaction.
+    check::<Writer<'static, Users>>();
+}
+
+#[test]
+fn an_error_of_any_call_can_be_passed_on_as_one_that_crosses_threads() {
+    fn check<E: Error + Clone + PartialEq + Send + Sync + 'static>() {}
+    check::<ClockError>();
+    check::<CounterOverflow>();
+    check::<DocumentError>();
+    check::<WriteError>();
+    check::<TransactError<DocumentError>>();
+    check::<TransactError<String>>();
+    check::<MergeError>();
+    check::<DecodeError>();
+    check::<EncodeError>();
+    check::<PendingError>();
+}
+
+#[test]
+fn ids_and_vectors_can_be_written_down_and_read_back() {
+    let id = ReplicaId::from_u128(0xe0);
+    assert_eq!(id.to_string().parse::<ReplicaId>().unwrap(), id);
+    assert_eq!(ReplicaId::from(Uuid::from(id)), id);
+    assert!("eu".parse::<ReplicaId>().is_err());
+    let stamp = Timestamp::new(1_000, 7).unwrap();
+    let vector = VersionVector::from(vec![(id, stamp)]);
+    let json = serde_json::to_string(&vector).unwrap();
+    assert_eq!(json, format!("[[\"{id}\",{}]]", stamp.bits()));
+    assert_eq!(serde_json::from_str::<VersionVector>(&json).unwrap(), vector);
+    assert_eq!(Timestamp::from_bits(stamp.bits()), stamp);
+}
+
+#[test]
+fn iterators_say_how_much_is_to_come_in_short_and_in_long_maps() {
+    for keys in [3_u32, 300] {
+        let mut eu: Replica<MergeMap<u32, OrSet<u32>>> = replica();
+        eu.write(1_000, |map| (0..keys).for_each(|key| map.update(&key, |set| set.add(&key)))).unwrap();
+        // What is removed is kept for a while, and not counted.
+        eu.write(1_001, |map| {
+            map.remove(&0);
+            map.update(&1, |set| set.remove(&1));
+        })
+        .unwrap();
+        let map = eu.state();
+        assert_eq!((map.rows(), map.len()), (keys as usize, keys as usize - 2));
+        let mut entries = map.into_iter();
+        for left in (0..map.len()).rev() {
+            let (key, set) = entries.next().unwrap();
+            assert_eq!((set.iter().len(), set.into_iter().next()), (1, Some(key)));
+            assert_eq!(entries.len(), left);
+        }
+        assert!(entries.next().is_none() && entries.next().is_none());
+        assert_eq!((map.iter().count(), map.keys().len()), (map.len(), map.len()));
+        // A copy to keep shares what it holds and is not written any more.
+        let copy = map.clone();
+        eu.write(1_002, |map| map.clear()).unwrap();
+        assert_eq!((copy.len(), eu.state().len()), (keys as usize - 2, 0));
+    }
+}
+
+#[test]
+fn concurrent_values_are_counted_and_read_from_both_ends() {
+    let mut eu: Replica<LwwRegister<u32>> = replica();
+    let mut us: Replica<LwwRegister<u32>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    eu.write(1_000, |register| register.set(1)).unwrap();
+    us.write(1_001, |register| register.set(2)).unwrap();
+    assert_eq!(eu.state().all().len(), 1);
+    let delta = us.delta_since(&eu.vector());
+    // One delta for two receivers.
+    eu.merge(1_002, delta.clone()).unwrap();
+    let mut ap: Replica<LwwRegister<u32>> = Replica::new(ReplicaId::from_u128(3), Config::default());
+    ap.merge(1_002, delta).unwrap();
+    assert_eq!(eu.state().all().len(), 2);
+    assert_eq!(eu.state().all().rev().collect::<Vec<_>>(), [&2, &1]);
+    assert_eq!(eu.state().stamped().map(|(stamp, _)| stamp.millis()).collect::<Vec<_>>(), [1_000, 1_001]);
+    assert_eq!(ap.state().latest(), Some(&2));
 }

@@ -283,7 +283,7 @@ fn writes_and_merges_report_what_reads_differently() {
     assert_eq!(written.changes.len(), 3);
     let name = merged.changes.iter().find(|change| change.path.contains(&PathItem::Field("name"))).unwrap();
     assert_eq!((&name.before, &name.after), (&None, &text("Ada")));
-    assert_eq!((name.origin, Some(name.stamp)), (eu.id(), written.stamp));
+    assert_eq!((name.author, Some(name.stamp)), (eu.id(), written.stamp));
     assert_eq!(name.path, [PathItem::Key(Value::from(1)), PathItem::Field("name")]);
 
     // The same value again, and a merge of what is held already, change nothing that is read.
@@ -297,7 +297,7 @@ fn writes_and_merges_report_what_reads_differently() {
     let merged = eu.merge(NOW_MS + 2, us.delta_since(&eu.vector())).unwrap();
     assert_eq!(paths(&removed.changes), paths(&merged.changes));
     assert_eq!(removed.changes.len(), 3);
-    assert!(merged.changes.iter().all(|change| change.after.is_none() && change.origin == us.id()));
+    assert!(merged.changes.iter().all(|change| change.after.is_none() && change.author == us.id()));
 }
 
 #[test]

@@ -223,7 +223,7 @@ impl Conductor {
     }
 
     fn digests(&self) -> Result<[Digest; COUNT], Fault> {
-        let mut digests = [Digest(0); COUNT];
+        let mut digests = [Digest::from_bits(0); COUNT];
         for (digest, mail) in digests.iter_mut().zip(&self.mail) {
             let (sender, answer) = channel();
             mail.send(Mail::Digest(sender)).map_err(|_| "a region has ended")?;

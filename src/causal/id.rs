@@ -1,6 +1,7 @@
 //! The identity of a replica.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -48,6 +49,21 @@ impl ReplicaId {
 impl From<Uuid> for ReplicaId {
     fn from(uuid: Uuid) -> Self {
         Self(uuid)
+    }
+}
+
+impl From<ReplicaId> for Uuid {
+    fn from(id: ReplicaId) -> Self {
+        id.0
+    }
+}
+
+impl FromStr for ReplicaId {
+    type Err = uuid::Error;
+
+    /// Reads what `Display` writes, and every other form of a UUID.
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::clock::Timestamp;
 /// assert_eq!(vector.get(&us), Timestamp::ZERO);
 /// # Ok::<(), driftless::ClockError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(ReplicaId, Timestamp)>", into = "Vec<(ReplicaId, Timestamp)>")]
 pub struct VersionVector {
     /// Ordered by id, no id twice, no zero.
@@ -79,7 +79,7 @@ impl VersionVector {
     }
 
     /// The entries above zero, ordered by id.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ReplicaId, Timestamp)> + '_ {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (ReplicaId, Timestamp)> + ExactSizeIterator {
         self.entries.iter().copied()
     }
 
@@ -102,10 +102,35 @@ impl VersionVector {
 impl FromIterator<(ReplicaId, Timestamp)> for VersionVector {
     fn from_iter<I: IntoIterator<Item = (ReplicaId, Timestamp)>>(entries: I) -> Self {
         let mut vector = Self::new();
-        for (id, stamp) in entries {
-            vector.raise(id, stamp);
-        }
+        vector.extend(entries);
         vector
+    }
+}
+
+impl Extend<(ReplicaId, Timestamp)> for VersionVector {
+    /// Raises the vector to each of the entries.
+    fn extend<I: IntoIterator<Item = (ReplicaId, Timestamp)>>(&mut self, entries: I) {
+        for (id, stamp) in entries {
+            self.raise(id, stamp);
+        }
+    }
+}
+
+impl IntoIterator for VersionVector {
+    type Item = (ReplicaId, Timestamp);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a VersionVector {
+    type Item = (ReplicaId, Timestamp);
+    type IntoIter = std::iter::Copied<std::slice::Iter<'a, Self::Item>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.iter().copied()
     }
 }
 

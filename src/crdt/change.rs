@@ -31,6 +31,7 @@ impl fmt::Display for PathItem {
 /// Readings: a register its latest value, a multi-value register the list of its values, a counter its sum, a flag and an
 /// element of a set `true`; `None` where nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// Where.
     pub path: Vec<PathItem>,
@@ -39,13 +40,13 @@ pub struct Change {
     /// What is read there now.
     pub after: Option<Value>,
     /// The replica whose event led to it: the newest among those that the merge brought for this place.
-    pub origin: ReplicaId,
+    pub author: ReplicaId,
     /// The stamp of that event.
     pub stamp: Timestamp,
 }
 
 /// A key that can show itself.
-trait Shown {
+trait Shown: Send + Sync {
     fn shown(&self) -> Value;
 }
 
@@ -149,14 +150,14 @@ impl Recorder {
         path: &Path<'_>,
         before: Option<Value>,
         after: impl FnOnce() -> Option<Value>,
-        (origin, stamp): (ReplicaId, Timestamp),
+        (author, stamp): (ReplicaId, Timestamp),
     ) {
         let Some(changes) = &mut self.changes else {
             return;
         };
         let after = after();
         if before != after {
-            changes.push(Change { path: path.items(), before, after, origin, stamp });
+            changes.push(Change { path: path.items(), before, after, author, stamp });
         }
     }
 
@@ -174,7 +175,7 @@ impl Recorder {
                     let earlier = &mut merged[*index];
                     earlier.after = change.after;
                     if change.stamp >= earlier.stamp {
-                        (earlier.origin, earlier.stamp) = (change.origin, change.stamp);
+                        (earlier.author, earlier.stamp) = (change.author, change.stamp);
                     }
                 }
                 None => {

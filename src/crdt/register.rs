@@ -43,12 +43,12 @@ macro_rules! register {
         impl<T> $name<T> {
             /// All concurrent values, the last-writer-wins winner last. One, unless replicas wrote without having seen
             /// each other; none, if the register was never written or was cleared.
-            pub fn all(&self) -> impl DoubleEndedIterator<Item = &T> {
+            pub fn all(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator {
                 self.cell.live().map(|(_, value)| value)
             }
 
             /// As [`all`](Self::all), each with the stamp of its write.
-            pub fn stamped(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &T)> {
+            pub fn stamped(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &T)> + ExactSizeIterator {
                 self.cell.live().map(|(dot, value)| (dot.time, value))
             }
 

@@ -3,11 +3,13 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
+use std::iter::FusedIterator;
 
 use crate::causal::dot::Marks;
 use crate::crdt::change::Path;
 use crate::crdt::flag::Flag;
 use crate::crdt::map::MergeMap;
+use crate::crdt::map::entries::Entries;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
@@ -50,6 +52,13 @@ impl<T> Default for OrSet<T> {
     }
 }
 
+impl<T: Key> Clone for OrSet<T> {
+    /// Another copy to read; pages are shared until one side writes.
+    fn clone(&self) -> Self {
+        self.fork()
+    }
+}
+
 impl<T: Key + fmt::Debug> fmt::Debug for OrSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
@@ -77,14 +86,43 @@ impl<T: Key> OrSet<T> {
     }
 
     /// The elements, in no order that means anything: sort what is shown to people.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.elements.keys()
+    pub fn iter(&self) -> Elements<'_, T> {
+        Elements(self.elements.iter())
     }
 
     /// The number of rows that are kept, those of removed elements included: the memory that forgetting has yet to give
     /// back.
     pub fn rows(&self) -> usize {
         self.elements.rows()
+    }
+}
+
+/// The elements of an [`OrSet`], in no order that means anything. Made by [`OrSet::iter`].
+#[derive(Debug)]
+pub struct Elements<'a, T>(Entries<'a, T, Flag>);
+
+impl<'a, T: Key> Iterator for Elements<'a, T> {
+    type Item = &'a T;
+
+    fn next(&mut self) -> Option<&'a T> {
+        self.0.next().map(|(element, _)| element)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<T: Key> ExactSizeIterator for Elements<'_, T> {}
+
+impl<T: Key> FusedIterator for Elements<'_, T> {}
+
+impl<'a, T: Key> IntoIterator for &'a OrSet<T> {
+    type Item = &'a T;
+    type IntoIter = Elements<'a, T>;
+
+    fn into_iter(self) -> Elements<'a, T> {
+        self.iter()
     }
 }
 

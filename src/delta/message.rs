@@ -1,5 +1,6 @@
 //! A delta as bytes: one message, or chunks of a transfer.
 
+use std::iter::FusedIterator;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -321,6 +322,7 @@ impl Table {
 }
 
 /// The chunks of a delta, one message after the other.
+#[must_use = "a chunk is made when it is asked for"]
 #[derive(Debug)]
 pub struct Chunks<S> {
     delta: Delta<S>,
@@ -330,6 +332,8 @@ pub struct Chunks<S> {
     /// The hash of the chunk before.
     previous: u64,
 }
+
+impl<S: Crdt> FusedIterator for Chunks<S> {}
 
 impl<S: Crdt> Iterator for Chunks<S> {
     type Item = Result<Vec<u8>, EncodeError>;

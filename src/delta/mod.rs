@@ -32,6 +32,7 @@ use crate::crdt::Crdt;
 ///
 /// Made by [`Replica::delta_since`](crate::Replica::delta_since), or from bytes by
 /// [`Replica::decode`](crate::Replica::decode); merged by [`Replica::merge`](crate::Replica::merge).
+#[must_use = "a delta does nothing until it is encoded or merged"]
 pub struct Delta<S> {
     /// The ids that the numbers in `state` and in the vectors mean.
     pub(crate) origins: Arc<Origins>,
@@ -45,6 +46,20 @@ pub struct Delta<S> {
     /// The bytes it came as; zero if it was not decoded.
     pub(crate) bytes: usize,
     pub(crate) rows_visited: usize,
+}
+
+impl<S: Crdt> Clone for Delta<S> {
+    /// Another copy, for another receiver; what the two hold is shared.
+    fn clone(&self) -> Self {
+        Self {
+            origins: Arc::clone(&self.origins),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            cut: self.cut.clone(),
+            state: self.state.fork(),
+            ..*self
+        }
+    }
 }
 
 impl<S> fmt::Debug for Delta<S> {

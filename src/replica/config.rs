@@ -10,7 +10,7 @@ use crate::wire::limits::Limits;
 /// let config = Config { changes: true, ..Config::default() };
 /// assert_eq!(config.max_ahead_ms, 60_000);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// How far a stamp that comes in may be ahead of the caller's clock, in milliseconds. 60,000 unless set.
     ///

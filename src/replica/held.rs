@@ -137,7 +137,19 @@ impl<S: Crdt> Snapshot<S> {
 /// A digest of what is live: XXH3, 128 bits, of the canonical bytes. Equal version vectors and different digests prove a
 /// fault. It finds accidents; it does not withstand an attacker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest(pub u128);
+pub struct Digest(u128);
+
+impl Digest {
+    /// The digest of 128 bits, as a peer sent them.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The 128 bits, to be sent to a peer.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+}
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -127,6 +127,13 @@ pub struct Document {
     fields: MergeMap<String, Field>,
 }
 
+impl Clone for Document {
+    /// Another copy to read; pages are shared until one side writes.
+    fn clone(&self) -> Self {
+        self.fork()
+    }
+}
+
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.to_value(), f)

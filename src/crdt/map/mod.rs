@@ -1,5 +1,6 @@
 //! A map from keys to state that merges.
 
+pub(crate) mod entries;
 mod index;
 mod list;
 mod pages;
@@ -17,6 +18,7 @@ use hashbrown::hash_table::Entry;
 
 use crate::causal::dot::Marks;
 use crate::crdt::change::Path;
+use crate::crdt::map::entries::Entries;
 use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
 use crate::crdt::merging::Merging;
@@ -67,6 +69,13 @@ impl<K, V> Default for MergeMap<K, V> {
     }
 }
 
+impl<K: Key, V: Crdt> Clone for MergeMap<K, V> {
+    /// Another copy to read; pages are shared until one side writes.
+    fn clone(&self) -> Self {
+        self.fork()
+    }
+}
+
 impl<K: Key + fmt::Debug, V: Crdt + fmt::Debug> fmt::Debug for MergeMap<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
@@ -104,13 +113,12 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
     }
 
     /// The keys and their values, in no order that means anything: sort what is shown to people.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        let live = self.rows.iter().filter(|row| row.value.is_live());
-        live.map(|row| (&row.key, &row.value))
+    pub fn iter(&self) -> Entries<'_, K, V> {
+        Entries::new(self.rows.iter(), self.len())
     }
 
     /// The keys, in the order of [`iter`](Self::iter).
-    pub fn keys(&self) -> impl Iterator<Item = &K> {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &K> {
         self.iter().map(|(key, _)| key)
     }
 

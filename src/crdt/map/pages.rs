@@ -6,6 +6,8 @@
 //! The references are `triomphe`'s: whether one is unique costs it a load, where the standard library's, which also count weak
 //! ones, take a locked instruction. Three of those in a write cost more than the write.
 
+use std::slice;
+
 use triomphe::Arc;
 
 /// Items in a page: what the first write after a fork copies.
@@ -90,9 +92,32 @@ impl<T: Clone> Pages<T> {
         self.end = self.end.max(index + 1);
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        let pages = self.root.iter().flat_map(|node| node.iter().flatten());
-        pages.flat_map(|page| page.iter().flatten())
+    pub(super) fn iter(&self) -> Iter<'_, T> {
+        Iter { nodes: self.root.iter(), pages: [].iter(), items: [].iter() }
+    }
+}
+
+/// The items, in the order of their places.
+#[derive(Debug)]
+pub(super) struct Iter<'a, T> {
+    nodes: slice::Iter<'a, Node<T>>,
+    pages: slice::Iter<'a, Option<Page<T>>>,
+    items: slice::Iter<'a, Option<T>>,
+}
+
+impl<'a, T> Iterator for Iter<'a, T> {
+    type Item = &'a T;
+
+    fn next(&mut self) -> Option<&'a T> {
+        loop {
+            if let Some(item) = self.items.find_map(Option::as_ref) {
+                return Some(item);
+            }
+            match self.pages.find_map(Option::as_ref) {
+                Some(page) => self.items = page.iter(),
+                None => self.pages = self.nodes.next()?.iter(),
+            }
+        }
     }
 }
 

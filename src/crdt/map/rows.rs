@@ -2,13 +2,14 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
+use std::slice;
 
 use foldhash::fast::FixedState;
 
 use crate::causal::dot::{Dot, Marks};
 use crate::crdt::map::index::Index;
 use crate::crdt::map::list::List;
-use crate::crdt::map::pages::Pages;
+use crate::crdt::map::pages::{self, Pages};
 use crate::crdt::map::recency::{Place, Recency};
 use crate::crdt::map::row::Row;
 use crate::crdt::shipping::Since;
@@ -181,6 +182,24 @@ impl<K: Key, V: Crdt> Table<K, V> {
     }
 }
 
+/// The rows, live or not.
+#[derive(Debug)]
+pub(super) enum Iter<'a, K, V> {
+    Few(slice::Iter<'a, Row<K, V>>),
+    Many(pages::Iter<'a, Row<K, V>>),
+}
+
+impl<'a, K, V> Iterator for Iter<'a, K, V> {
+    type Item = &'a Row<K, V>;
+
+    fn next(&mut self) -> Option<&'a Row<K, V>> {
+        match self {
+            Self::Few(rows) => rows.next(),
+            Self::Many(rows) => rows.next(),
+        }
+    }
+}
+
 impl<K, V> Default for Rows<K, V> {
     fn default() -> Self {
         Self::Few(List::default())
@@ -204,12 +223,11 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Row<K, V>> {
-        let (list, table) = match self {
-            Self::Few(list) => (Some(list.iter()), None),
-            Self::Many(table) => (None, Some(table.rows.iter())),
-        };
-        list.into_iter().flatten().chain(table.into_iter().flatten())
+    pub(super) fn iter(&self) -> Iter<'_, K, V> {
+        match self {
+            Self::Few(list) => Iter::Few(list.iter()),
+            Self::Many(table) => Iter::Many(table.rows.iter()),
+        }
     }
 
     pub(super) fn into_list(self) -> Vec<Row<K, V>> {
