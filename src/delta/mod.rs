@@ -32,7 +32,6 @@ use crate::crdt::Crdt;
 ///
 /// Made by [`Replica::delta_since`](crate::Replica::delta_since), or from bytes by
 /// [`Replica::decode`](crate::Replica::decode); merged by [`Replica::merge`](crate::Replica::merge).
-#[must_use = "a delta does nothing until it is encoded or merged"]
 pub struct Delta<S> {
     /// The ids that the numbers in `state` and in the vectors mean.
     pub(crate) origins: Arc<Origins>,

@@ -129,6 +129,7 @@ impl<S: Crdt> Snapshot<S> {
 
     /// What was held here and is lacking at who has seen `vector`; as
     /// [`Replica::delta_since`](crate::Replica::delta_since), on a reader's thread.
+    #[must_use = "a delta does nothing until it is encoded or merged"]
     pub fn delta_since(&self, vector: &VersionVector) -> Delta<S> {
         self.held.delta_since(vector)
     }

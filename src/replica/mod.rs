@@ -144,6 +144,7 @@ impl<S: Crdt> Replica<S> {
     ///
     /// Cost: proportional to what changed since, whatever is stored. If the peer's vector does not reach what was
     /// forgotten here, the delta is [complete](Delta::is_complete): all that is held.
+    #[must_use = "a delta does nothing until it is encoded or merged"]
     pub fn delta_since(&self, vector: &VersionVector) -> Delta<S> {
         self.held.delta_since(vector)
     }
