@@ -73,7 +73,7 @@ pub use driftless_derive::Crdt;
 pub use causal::id::ReplicaId;
 pub use causal::vector::VersionVector;
 pub use clock::{ClockError, HybridClock, Timestamp};
-pub use crdt::change::{Change, PathItem};
+pub use crdt::change::{Change, ChangePath, PathItem};
 pub use crdt::counter::{Counter, CounterOverflow};
 pub use crdt::document::{Document, DocumentError, Kind};
 pub use crdt::flag::Flag;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use driftless::{
     Change, Config, Counter, Crdt, Datum, DecodeError, Flag, LwwRegister, MergeError, MergeMap, MvRegister,
-    OrSet, PathItem, PendingDelta, Replica, ReplicaId, TransactError, Value,
+    OrSet, PendingDelta, Replica, ReplicaId, TransactError, Value,
 };
 
 #[derive(Crdt, Debug)]
@@ -53,8 +53,7 @@ fn exchange<S: Crdt>(a: &mut Replica<S>, b: &mut Replica<S>) {
 
 /// A path as it is shown, and what is read there.
 fn shown(changes: &[Change]) -> Vec<(String, Option<Value>)> {
-    let path = |items: &[PathItem]| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
-    changes.iter().map(|change| (path(&change.path), change.after.clone())).collect()
+    changes.iter().map(|change| (change.path.to_string(), change.after.clone())).collect()
 }
 
 #[test]
@@ -373,7 +372,7 @@ fn any_name_of_a_field_will_do() {
     .unwrap();
     let mut us = replica::<Names>(2);
     let changes = send(&eu, &mut us);
-    let names: Vec<_> = changes.iter().map(|change| change.path[0].to_string()).collect();
+    let names: Vec<_> = changes.iter().map(|change| change.path.to_string()).collect();
     assert_eq!(names, ["path", "writer", "deref", "fmt", "bitmap", "into_this", "Other"]);
 }
 

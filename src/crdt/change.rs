@@ -1,6 +1,10 @@
 //! What a write or a merge changed, as an application sees it.
 
+use std::cell::OnceCell;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::causal::id::ReplicaId;
 use crate::clock::Timestamp;
@@ -8,7 +12,7 @@ use crate::crdt::Key;
 use crate::crdt::value::Value;
 
 /// One step of the way from the root to what changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PathItem {
     /// A field of a struct.
@@ -26,6 +30,91 @@ impl fmt::Display for PathItem {
     }
 }
 
+/// The way from the root to what changed.
+///
+/// Paths share their beginnings: a long key above many changes is held once. A clone costs a reference count.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Flag, MergeMap, Replica, ReplicaId};
+/// let config = Config { changes: true, ..Config::default() };
+/// let mut eu: Replica<MergeMap<String, MergeMap<u8, Flag>>> = Replica::new(ReplicaId::from_u128(1), config);
+/// let committed = eu.write(1_000, |rooms| rooms.update("kitchen", |lamps| lamps.update(&7, |lamp| lamp.enable())))?;
+/// let path = &committed.changes[0].path;
+/// assert_eq!(path.to_string(), "\"kitchen\".7");
+/// assert_eq!(path.iter().map(ToString::to_string).collect::<Vec<_>>(), ["\"kitchen\"", "7"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct ChangePath(Option<Arc<Step>>);
+
+/// The last item of a path, and the path above it.
+struct Step {
+    above: ChangePath,
+    item: PathItem,
+}
+
+impl ChangePath {
+    /// The items, from the root on. None if the state has no fields and no keys.
+    ///
+    /// Cost: that of a vector of as many references.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &PathItem> + ExactSizeIterator {
+        let mut items: Vec<_> = self.up().map(|step| &step.item).collect();
+        items.reverse();
+        items.into_iter()
+    }
+
+    /// The item nearest to what changed.
+    pub fn last(&self) -> Option<&PathItem> {
+        self.0.as_ref().map(|step| &step.item)
+    }
+
+    fn up(&self) -> impl Iterator<Item = &Step> {
+        std::iter::successors(self.0.as_deref(), |step| step.above.0.as_deref())
+    }
+
+    /// What tells whether two paths were made for one and the same place.
+    fn address(&self) -> Option<*const Step> {
+        self.0.as_ref().map(Arc::as_ptr)
+    }
+}
+
+impl PartialEq for ChangePath {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for ChangePath {}
+
+impl PartialOrd for ChangePath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ChangePath {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.address() == other.address() { Ordering::Equal } else { self.iter().cmp(other.iter()) }
+    }
+}
+
+impl fmt::Display for ChangePath {
+    /// The items with a full stop between them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().enumerate().try_for_each(|(place, item)| {
+            let stop = if place > 0 { "." } else { "" };
+            write!(f, "{stop}{item}")
+        })
+    }
+}
+
+impl fmt::Debug for ChangePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 /// One reading that is not what it was: made by a transaction, or by a merge. Nothing is reported for what reads the same.
 ///
 /// Readings: a register its latest value, a multi-value register the list of its values, a counter its sum, a flag and an
@@ -34,7 +123,7 @@ impl fmt::Display for PathItem {
 #[non_exhaustive]
 pub struct Change {
     /// Where.
-    pub path: Vec<PathItem>,
+    pub path: ChangePath,
     /// What was read there before.
     pub before: Option<Value>,
     /// What is read there now.
@@ -58,12 +147,14 @@ impl<K: Key> Shown for K {
 
 /// A place in the state, as a list linked from the leaf to the root, on the stack.
 #[doc(hidden)]
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     /// The number by which the parent finds the child again.
     step: u32,
     name: Name<'a>,
+    /// The path as changes show it, once one below it has been recorded.
+    shown: OnceCell<ChangePath>,
 }
 
 #[derive(Clone, Copy)]
@@ -75,25 +166,27 @@ enum Name<'a> {
 
 impl fmt::Debug for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.items()).finish()
+        fmt::Debug::fmt(&self.shown(), f)
     }
 }
 
 impl<'a> Path<'a> {
-    pub(crate) const ROOT: Path<'static> = Path { parent: None, step: 0, name: Name::Root };
+    pub(crate) fn root() -> Self {
+        Self { parent: None, step: 0, name: Name::Root, shown: OnceCell::new() }
+    }
 
     /// A field of a struct: its number and its name.
     pub fn field(parent: &'a Path<'a>, step: u32, name: &'static str) -> Self {
-        Self { parent: Some(parent), step, name: Name::Field(name) }
+        Self { parent: Some(parent), step, name: Name::Field(name), shown: OnceCell::new() }
     }
 
     pub(crate) fn key<K: Key>(parent: &'a Path<'a>, step: u32, key: &'a K) -> Self {
-        Self { parent: Some(parent), step, name: Name::Key(key) }
+        Self { parent: Some(parent), step, name: Name::Key(key), shown: OnceCell::new() }
     }
 
     /// The same place, one step down without a name of its own.
     pub(crate) fn unnamed(parent: &'a Path<'a>, step: u32) -> Self {
-        Self { parent: Some(parent), step, name: Name::Root }
+        Self { parent: Some(parent), step, name: Name::Root, shown: OnceCell::new() }
     }
 
     fn up(&self) -> impl Iterator<Item = &Path<'a>> {
@@ -113,15 +206,17 @@ impl<'a> Path<'a> {
         steps[start..].reverse();
     }
 
-    fn items(&self) -> Vec<PathItem> {
-        let items = self.up().filter_map(|path| match path.name {
-            Name::Root => None,
-            Name::Field(name) => Some(PathItem::Field(name)),
-            Name::Key(key) => Some(PathItem::Key(key.shown())),
+    fn shown(&self) -> ChangePath {
+        let shown = self.shown.get_or_init(|| {
+            let above = self.parent.map(Path::shown).unwrap_or_default();
+            let item = match self.name {
+                Name::Root => return above,
+                Name::Field(name) => PathItem::Field(name),
+                Name::Key(key) => PathItem::Key(key.shown()),
+            };
+            ChangePath(Some(Arc::new(Step { above, item })))
         });
-        let mut items: Vec<_> = items.collect();
-        items.reverse();
-        items
+        shown.clone()
     }
 }
 
@@ -157,31 +252,33 @@ impl Recorder {
         };
         let after = after();
         if before != after {
-            changes.push(Change { path: path.items(), before, after, author, stamp });
+            changes.push(Change { path: path.shown(), before, after, author, stamp });
         }
     }
 
-    /// Ends the collection: one change for a place, none where all is as it was.
+    /// Ends the collection of a transaction: one change for a place, none where all is as it was.
     pub(crate) fn finish(self) -> Vec<Change> {
-        let Some(changes) = self.changes else {
-            return Vec::new();
-        };
-        let mut places: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+        self.finish_by(ChangePath::clone)
+    }
+
+    /// Ends the collection of a merge, which comes to each place once and makes one path for it. Paths are told apart by that:
+    /// comparing them item by item would let a message of one long key make a merge take long.
+    pub(crate) fn finish_merge(self) -> Vec<Change> {
+        self.finish_by(ChangePath::address)
+    }
+
+    fn finish_by<P: Ord>(self, place: impl Fn(&ChangePath) -> P) -> Vec<Change> {
+        let mut places: BTreeMap<P, usize> = BTreeMap::new();
         let mut merged: Vec<Change> = Vec::new();
-        for change in changes {
-            let place = format!("{:?}", change.path);
-            match places.get(&place) {
-                Some(index) => {
-                    let earlier = &mut merged[*index];
-                    earlier.after = change.after;
-                    if change.stamp >= earlier.stamp {
-                        (earlier.author, earlier.stamp) = (change.author, change.stamp);
-                    }
-                }
-                None => {
-                    places.insert(place, merged.len());
-                    merged.push(change);
-                }
+        for change in self.changes.unwrap_or_default() {
+            let index = *places.entry(place(&change.path)).or_insert(merged.len());
+            let Some(earlier) = merged.get_mut(index) else {
+                merged.push(change);
+                continue;
+            };
+            earlier.after = change.after;
+            if change.stamp >= earlier.stamp {
+                (earlier.author, earlier.stamp) = (change.author, change.stamp);
             }
         }
         merged.retain(|change| change.before != change.after);

@@ -128,7 +128,7 @@ impl<'a, T: Key> IntoIterator for &'a OrSet<T> {
 
 impl<T: Key> Writer<'_, OrSet<T>> {
     fn elements(&mut self) -> Writer<'_, MergeMap<T, Flag>> {
-        Writer { value: &mut self.value.elements, txn: self.txn, path: self.path }
+        Writer { value: &mut self.value.elements, txn: self.txn, path: self.path.clone() }
     }
 
     /// Adds an element. An element that is there already is added anew, so that it wins over a concurrent removal.

@@ -182,7 +182,8 @@ impl<S: Crdt> Replica<S> {
         let time = self.clock.peek(now_ms).map_err(WriteError::Clock)?;
         self.txn.begin(time, self.config.changes);
         let undo = RollBack { state: &mut self.held.state, txn: &mut self.txn };
-        let mut handle = S::handle(Writer { value: &mut *undo.state, txn: &mut *undo.txn, path: Path::ROOT });
+        let mut handle =
+            S::handle(Writer { value: &mut *undo.state, txn: &mut *undo.txn, path: Path::root() });
         let result = write(&mut handle);
         drop(handle);
         let value = result.map_err(TransactError::Aborted)?;
@@ -272,7 +273,7 @@ impl<S: Crdt> Replica<S> {
         };
         // A panic here can only come from the application's `Eq`, `Hash`, `Ord` or `Drop` of a key or value.
         self.is_poisoned = true;
-        state.join(delta.state, &mut merging, &Path::ROOT);
+        state.join(delta.state, &mut merging, &Path::root());
         let (conflicts, recorder) = (merging.conflicts, merging.recorder);
         vector.raise_all(&to);
         if let Some(cut) = cut {
@@ -283,7 +284,7 @@ impl<S: Crdt> Replica<S> {
         self.clock.observe(newest);
         let own = self.vector();
         self.membership.settle(&own);
-        Ok(Merged { is_news: true, conflicts, changes: recorder.finish() })
+        Ok(Merged { is_news: true, conflicts, changes: recorder.finish_merge() })
     }
 
     /// What must hold before a delta may touch anything.

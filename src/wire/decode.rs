@@ -14,6 +14,9 @@ use crate::wire::stamp;
 /// What an element of an application's list is taken to need in memory, whatever its type: as much as a dynamic value.
 const ELEMENT_BYTES: usize = 32;
 
+/// What a map within a value is taken to need, however few entries it has: a node of the standard library's ordered map.
+const MAP_BYTES: usize = 640;
+
 /// Reads the parts of a message from bytes.
 #[derive(Debug)]
 pub struct Decoder<'a> {
@@ -375,6 +378,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn skip_map(&mut self, len: u64) -> Result<(), DecodeError> {
+        self.claim(if len > 0 { MAP_BYTES } else { 0 })?;
         let len = self.count(len.saturating_mul(2))?;
         self.skip_all(len)
     }

@@ -304,7 +304,7 @@ impl Writer<'_, Document> {
     }
 
     fn fields(&mut self) -> Writer<'_, MergeMap<String, Field>> {
-        Writer { value: &mut self.value.fields, txn: self.txn, path: self.path }
+        Writer { value: &mut self.value.fields, txn: self.txn, path: self.path.clone() }
     }
 
     fn write<P: AsRef<str>, R>(
