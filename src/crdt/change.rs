@@ -1,10 +1,9 @@
 //! What a write or a merge changed, as an application sees it.
 
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::causal::id::ReplicaId;
 use crate::clock::Timestamp;
@@ -154,7 +153,7 @@ pub struct Path<'a> {
     step: u32,
     name: Name<'a>,
     /// The path as changes show it, once one below it has been recorded.
-    shown: OnceCell<ChangePath>,
+    shown: OnceLock<ChangePath>,
 }
 
 #[derive(Clone, Copy)]
@@ -172,21 +171,21 @@ impl fmt::Debug for Path<'_> {
 
 impl<'a> Path<'a> {
     pub(crate) fn root() -> Self {
-        Self { parent: None, step: 0, name: Name::Root, shown: OnceCell::new() }
+        Self { parent: None, step: 0, name: Name::Root, shown: OnceLock::new() }
     }
 
     /// A field of a struct: its number and its name.
     pub fn field(parent: &'a Path<'a>, step: u32, name: &'static str) -> Self {
-        Self { parent: Some(parent), step, name: Name::Field(name), shown: OnceCell::new() }
+        Self { parent: Some(parent), step, name: Name::Field(name), shown: OnceLock::new() }
     }
 
     pub(crate) fn key<K: Key>(parent: &'a Path<'a>, step: u32, key: &'a K) -> Self {
-        Self { parent: Some(parent), step, name: Name::Key(key), shown: OnceCell::new() }
+        Self { parent: Some(parent), step, name: Name::Key(key), shown: OnceLock::new() }
     }
 
     /// The same place, one step down without a name of its own.
     pub(crate) fn unnamed(parent: &'a Path<'a>, step: u32) -> Self {
-        Self { parent: Some(parent), step, name: Name::Root, shown: OnceCell::new() }
+        Self { parent: Some(parent), step, name: Name::Root, shown: OnceLock::new() }
     }
 
     fn up(&self) -> impl Iterator<Item = &Path<'a>> {
