@@ -1,12 +1,13 @@
 //! Which rows were touched last: what makes a delta cost what changed, not what is stored.
 //!
 //! A log of row numbers in the order in which this replica wrote or merged them. Each row has one valid entry, the newest.
-//! Entries lie in chunks that carry the newest event of each origin among their rows, and among all rows up to there. A
-//! reader goes back from the end, past chunks in which nothing is news to it, until all before is known to it.
+//! Entries lie in chunks that carry the newest event of each origin among their rows; every so many chunks one carries the
+//! newest among all rows up to there. A reader goes back from the end, past chunks in which nothing is news to it, until all
+//! before is known to it.
 //!
 //! # Invariants
 //! 1. A chunk's `newest` covers each mark of each row whose valid entry lies in it.
-//! 2. A chunk's `reach` covers `newest` of its own and of all chunks before it.
+//! 2. A chunk's `reach`, if it has one, covers `newest` of its own and of all chunks before it.
 
 use triomphe::Arc;
 
@@ -15,6 +16,8 @@ use crate::causal::frontier::Frontier;
 
 /// Entries in a chunk.
 const CHUNK: usize = 64;
+/// One closed chunk in so many has a reach, which takes room for every author there ever was.
+const REACHES: usize = 16;
 /// Invalid entries are dropped once there are more than this many entries a row.
 const ENTRIES_PER_ROW: usize = 4;
 /// A log that is shorter than this is left alone.
@@ -32,13 +35,12 @@ struct Chunk {
     /// For each entry, how far its place is from the start, and its row.
     entries: Vec<(u32, u32)>,
     newest: Marks,
-    /// Up to the end of the chunk before this one while it is open; then up to its own end.
-    reach: Marks,
+    reach: Option<Marks>,
 }
 
 impl Chunk {
-    fn open(start: Place, reach: Marks) -> Self {
-        Self { start, entries: Vec::with_capacity(CHUNK), newest: Marks::default(), reach }
+    fn open(start: Place) -> Self {
+        Self { start, entries: Vec::with_capacity(CHUNK), newest: Marks::default(), reach: None }
     }
 }
 
@@ -47,6 +49,8 @@ impl Chunk {
 pub(super) struct Recency {
     closed: im::Vector<Arc<Chunk>>,
     open: Chunk,
+    /// The newest event of each origin among all rows of closed chunks.
+    reach: Marks,
     /// The place of the next entry.
     next: Place,
     /// Memory for gathering a row's marks.
@@ -55,8 +59,13 @@ pub(super) struct Recency {
 
 impl Default for Recency {
     fn default() -> Self {
-        let open = Chunk::open(1, Marks::default());
-        Self { closed: im::Vector::new(), open, next: 1, scratch: Marks::default() }
+        Self {
+            closed: im::Vector::new(),
+            open: Chunk::open(1),
+            reach: Marks::default(),
+            next: 1,
+            scratch: Marks::default(),
+        }
     }
 }
 
@@ -98,18 +107,19 @@ impl Recency {
 
     /// Raises what all rows are known to reach.
     pub(super) fn raise_reach(&mut self, marks: &Marks) {
-        self.open.reach.raise_all(marks);
+        self.reach.raise_all(marks);
     }
 
     fn close(&mut self) {
-        self.open.reach.raise_all(&self.open.newest);
-        let next = Chunk::open(self.next, self.open.reach.clone());
-        self.closed.push_back(Arc::new(std::mem::replace(&mut self.open, next)));
+        self.reach.raise_all(&self.open.newest);
+        let mut closed = std::mem::replace(&mut self.open, Chunk::open(self.next));
+        closed.reach = self.closed.len().is_multiple_of(REACHES).then(|| self.reach.clone());
+        self.closed.push_back(Arc::new(closed));
     }
 
     /// Raises `marks` to the newest event of each origin among all rows.
     pub(super) fn raise_marks(&self, marks: &mut Marks) {
-        marks.raise_all(&self.open.reach);
+        marks.raise_all(&self.reach);
         marks.raise_all(&self.open.newest);
     }
 
@@ -132,10 +142,10 @@ impl Recency {
         let is_known = |marks: &Marks| {
             marks.iter().all(|mark| since.time(mark.origin) >= mark.time.min(ceiling.time(mark.origin)))
         };
-        let closed = self.closed.iter().rev().map(|chunk| &**chunk);
+        let closed = (!is_known(&self.reach)).then(|| self.closed.iter().rev().map(|chunk| &**chunk));
+        let closed = closed.into_iter().flatten();
         std::iter::once(&self.open)
-            .chain(closed)
-            .take_while(move |chunk| !(is_known(&chunk.reach) && is_known(&chunk.newest)))
+            .chain(closed.take_while(move |chunk| !chunk.reach.as_ref().is_some_and(is_known)))
             .filter(move |chunk| !is_known(&chunk.newest))
             .flat_map(|chunk| {
                 let entries = chunk.entries.iter().rev();
@@ -170,7 +180,7 @@ impl Recency {
         }
         self.next = next;
         self.close();
-        self.open.reach.raise_all(&before.open.reach);
+        self.reach.raise_all(&before.reach);
     }
 }
 
