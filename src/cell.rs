@@ -648,7 +648,7 @@ mod tests {
     }
 
     #[test]
-    fn t9_a_last_writer_wins_loser_is_kept_so_that_groupings_agree() {
+    fn t09_a_last_writer_wins_loser_is_kept_so_that_groupings_agree() {
         let mut e = Cell::default();
         e.write(dot(0, 3), 1);
         let mut f = Cell::default();

@@ -1,8 +1,8 @@
 //! Every order and every grouping.
 
-use driftless::{Crdt, Limits, PendingDelta, Replica, ReplicaId, VersionVector};
+use driftless::{Crdt, Limits, MergeError, PendingDelta, Replica, ReplicaId, VersionVector};
 
-use crate::{LATE_MS, assert_same, replica};
+use crate::{LATE_MS, assert_same, receive, replica, sync};
 
 /// Every order of so many things: n! of them.
 pub(crate) fn order(count: usize) -> Vec<Vec<usize>> {
@@ -90,20 +90,24 @@ struct Way {
 
 /// Runs a history for each way in which its replicas can converge, lets them, and shows each of them to `check`:
 ///
-/// - all to all, in every order of the syncs if there are no more than three replicas,
+/// - if it `is_exhaustive` and there are no more than three, all to all, in every order of the syncs,
 /// - in a chain and back, in every order of the replicas,
 /// - the same, after the others went on without one of them, and forgot what they could.
 ///
 /// In the end all forget, and what a newcomer is sent must be the same again. All ways must lead to the same.
 #[track_caller]
-pub(crate) fn convergence<S: Crdt>(history: impl Fn() -> Vec<Replica<S>>, check: impl Fn(&Replica<S>)) {
+pub(crate) fn convergence<S: Crdt>(
+    history: impl Fn() -> Vec<Replica<S>>,
+    check: impl Fn(&Replica<S>),
+    is_exhaustive: bool,
+) {
     let count = history().len();
     let pairs: Vec<(usize, usize)> = (0..count)
         .flat_map(|from| (0..count).map(move |to| (from, to)))
         .filter(|(from, to)| from != to)
         .collect();
     let mut ways = Vec::new();
-    if count <= 3 {
+    if is_exhaustive && count <= 3 {
         for order in order(pairs.len()) {
             ways.push(Way { absent: None, syncs: order.into_iter().map(|place| pairs[place]).collect() });
         }
@@ -121,10 +125,8 @@ pub(crate) fn convergence<S: Crdt>(history: impl Fn() -> Vec<Replica<S>>, check:
             go_on_without(&mut replicas, absent);
         }
         for (from, to) in syncs {
-            let delta = replicas[from].delta_since(&replicas[to].vector());
-            let bytes = delta.encode().unwrap();
-            let delta = replicas[to].decode(&bytes).unwrap();
-            replicas[to].merge(LATE_MS, delta).unwrap();
+            let [from, to] = replicas.get_disjoint_mut([from, to]).unwrap();
+            sync(from, to);
         }
         forget(&mut replicas);
         let mut newcomer = replica(ReplicaId::from_u128(u128::MAX));
@@ -148,8 +150,8 @@ fn there_and_back(order: &[usize]) -> Vec<(usize, usize)> {
 fn go_on_without<S: Crdt>(replicas: &mut [Replica<S>], absent: usize) {
     let present: Vec<usize> = (0..replicas.len()).filter(|at| *at != absent).collect();
     for (from, to) in there_and_back(&present) {
-        let delta = replicas[from].delta_since(&replicas[to].vector());
-        replicas[to].merge(LATE_MS, delta).unwrap();
+        let [from, to] = replicas.get_disjoint_mut([from, to]).unwrap();
+        sync(from, to);
     }
     let vectors: Vec<(ReplicaId, VersionVector)> =
         present.iter().map(|at| (replicas[*at].id(), replicas[*at].vector())).collect();
@@ -162,8 +164,42 @@ pub(crate) fn forget<S: Crdt>(replicas: &mut [Replica<S>]) {
     replicas.iter_mut().for_each(|replica| forget_with(replica, &vectors));
 }
 
-fn forget_with<S: Crdt>(replica: &mut Replica<S>, members: &[(ReplicaId, VersionVector)]) {
+pub(crate) fn forget_with<S: Crdt>(replica: &mut Replica<S>, members: &[(ReplicaId, VersionVector)]) {
     replica.set_members(members.iter().map(|(id, _)| *id));
     members.iter().for_each(|(id, vector)| replica.report(LATE_MS, *id, vector).unwrap());
     replica.forget();
+}
+
+/// Brings messages to a replica in every order, and shows it to `check` when all have arrived. One that would leave a gap is
+/// refused, and comes again behind the others. In the end all come once more. Returns how many were refused.
+#[track_caller]
+pub(crate) fn delivery<S: Crdt>(
+    messages: &[Vec<u8>],
+    receiver: impl Fn() -> Replica<S>,
+    check: impl Fn(&Replica<S>),
+) -> usize {
+    let mut refused = 0;
+    for order in order(messages.len()) {
+        let mut to = receiver();
+        let mut left = order.clone();
+        while !left.is_empty() {
+            let before = left.len();
+            left.retain(|number| match receive(&mut to, &messages[*number]) {
+                Ok(_) => false,
+                Err(MergeError::Gap { vector }) => {
+                    assert_eq!(vector, to.vector());
+                    refused += 1;
+                    true
+                }
+                Err(error) => panic!("{error}, in the order {order:?}"),
+            });
+            assert!(left.len() < before, "{left:?} are never taken, in the order {order:?}");
+        }
+        check(&to);
+        for number in order {
+            assert!(!receive(&mut to, &messages[number]).unwrap().is_news);
+        }
+        check(&to);
+    }
+    refused
 }

@@ -3,26 +3,30 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
+mod attribution;
 mod bytes;
 mod composition;
 mod counters;
 mod deltas;
 mod every;
 mod forgetting;
+mod history;
 mod removal;
 mod stamps;
+mod subjects;
 
-use driftless::{Config, Crdt, Merged, Replica, ReplicaId};
+use driftless::{Config, Crdt, MergeError, Merged, Replica, ReplicaId, VersionVector};
 
 /// When the histories happen.
 const NOW_MS: u64 = 1_700_000_000_000;
 /// When replicas merge: late enough for any stamp of a history.
 const LATE_MS: u64 = NOW_MS + 10_000;
 
-/// Three replicas, ordered: of equal stamps that of C is the greatest.
+/// Replicas, ordered: of equal stamps that of the last is the greatest.
 const A: ReplicaId = ReplicaId::from_u128(0x0a << 64);
 const B: ReplicaId = ReplicaId::from_u128(0x0b << 64);
 const C: ReplicaId = ReplicaId::from_u128(0x0c << 64);
+const D: ReplicaId = ReplicaId::from_u128(0x0d << 64);
 
 fn replica<S: Crdt>(id: ReplicaId) -> Replica<S> {
     Replica::new(id, Config::default())
@@ -35,8 +39,21 @@ fn three<S: Crdt>() -> [Replica<S>; 3] {
 
 /// A full sync: `to` is sent, as bytes, all that it lacks of `from`.
 fn sync<S: Crdt>(from: &Replica<S>, to: &mut Replica<S>) -> Merged {
-    let bytes = from.delta_since(&to.vector()).encode().unwrap();
-    to.merge(LATE_MS, to.decode(&bytes).unwrap()).unwrap()
+    receive(to, &message(from, &to.vector())).unwrap()
+}
+
+/// What `from` holds beyond `vector`, as bytes.
+fn message<S: Crdt>(from: &Replica<S>, vector: &VersionVector) -> Vec<u8> {
+    from.delta_since(vector).encode().unwrap()
+}
+
+/// Merges a message; an error changes nothing.
+#[track_caller]
+fn receive<S: Crdt>(to: &mut Replica<S>, message: &[u8]) -> Result<Merged, MergeError> {
+    let before = (to.vector(), to.canonical_bytes());
+    let merged = to.decode(message).and_then(|delta| to.merge(LATE_MS, delta));
+    assert!(merged.is_ok() || before == (to.vector(), to.canonical_bytes()));
+    merged
 }
 
 /// Two full syncs that cross: each is cut before the other arrives.
