@@ -138,6 +138,20 @@ impl HybridClock {
 }
 
 /// Why no stamp could be issued. To blame: the caller, who passed the time. Nothing changed.
+///
+/// # Example
+/// ```
+/// use driftless::{ClockError, HybridClock, Timestamp};
+///
+/// let mut clock = HybridClock::default();
+/// let now_us = 1_700_000_000_000_000;
+/// let refused = clock.tick(now_us).unwrap_err();
+/// assert_eq!(refused, ClockError::NowTooLarge { now_ms: now_us });
+/// assert!(refused.to_string().ends_with("nothing changed: pass Unix time in milliseconds"));
+///
+/// clock.observe(Timestamp::MAX);
+/// assert_eq!(clock.tick(1_000), Err(ClockError::Exhausted));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClockError {
@@ -146,7 +160,8 @@ pub enum ClockError {
         /// The time given.
         now_ms: u64,
     },
-    /// The last of all stamps has been issued. The replica can only be read; write under a new id.
+    /// The last of all stamps has been issued or merged, because a time near the end of the range was passed (the year
+    /// 10889). The replica can only be read: go on, under a new id, from a peer that has not merged that stamp.
     Exhausted,
 }
 
@@ -154,11 +169,16 @@ impl fmt::Display for ClockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NowTooLarge { now_ms } => {
-                write!(f, "the time {now_ms} needs more than 48 bits: pass Unix time in milliseconds")
+                write!(
+                    f,
+                    "the caller's time of {now_ms} ms needs more than 48 bits; \
+                     nothing changed: pass Unix time in milliseconds"
+                )
             }
-            Self::Exhausted => {
-                f.write_str("the clock has issued its last stamp: write under a new replica id")
-            }
+            Self::Exhausted => f.write_str(
+                "the caller once passed a time near the end of the range, so the last stamp is taken; \
+                 nothing changed: go on under a new id, from a peer that does not hold that stamp",
+            ),
         }
     }
 }

@@ -82,7 +82,12 @@ pub struct CounterOverflow {
 
 impl fmt::Display for CounterOverflow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "adding {} to a counter of {} leaves the range of 64 bits", self.by, self.value)
+        write!(
+            f,
+            "the caller adds {} to a counter of {}, which takes it, or what this replica has added, beyond 64 signed bits; \
+             nothing changed: add less, or reset it first",
+            self.by, self.value
+        )
     }
 }
 

@@ -64,17 +64,21 @@ impl fmt::Display for PendingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfOrder { expected, found } => {
-                write!(f, "chunk {expected} should come next, but {found} came: ask the peer to begin again")
-            }
-            Self::OtherTransfer => {
-                f.write_str("the chunk belongs to another transfer: ask the peer to begin again")
-            }
-            Self::TooLarge { allowed } => {
                 write!(
                     f,
-                    "the transfer exceeds the limit `transfer_bytes` of {allowed}: raise it if the peer is honest"
+                    "the peer's chunk {expected} should come next, but chunk {found} came; \
+                     nothing changed: go on with chunk {expected}, or ask the peer to begin again"
                 )
             }
+            Self::OtherTransfer => f.write_str(
+                "the peer's chunk is of another transfer than those before it; \
+                 nothing changed: go on with the transfer before, or ask the peer to begin again",
+            ),
+            Self::TooLarge { allowed } => write!(
+                f,
+                "the peer's transfer exceeds the limit `transfer_bytes` of {allowed} bytes; \
+                 nothing changed: raise the limit on this side if the peer is honest, and have it begin again"
+            ),
         }
     }
 }

@@ -78,13 +78,20 @@ pub enum DocumentError {
 impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EmptyPath => f.write_str("the path is empty: name at least one field"),
-            Self::TooDeep { depth } => {
-                write!(f, "{depth} levels are more than the {} a document may have", Document::MAX_DEPTH)
+            Self::EmptyPath => {
+                f.write_str("the caller's path is empty; nothing changed: name at least one field")
             }
-            Self::WrongKind { asked, found } => {
-                write!(f, "there is a {found}, not a {asked}: delete it first, or write it as a {found}")
-            }
+            Self::TooDeep { depth } => write!(
+                f,
+                "the caller's path and value have {depth} levels, more than the {} of a document; \
+                 nothing changed: nest less",
+                Document::MAX_DEPTH
+            ),
+            Self::WrongKind { asked, found } => write!(
+                f,
+                "the caller asked for a {asked} where there is a {found}; \
+                 nothing changed: write it as a {found}, or delete it first"
+            ),
             Self::CounterOverflow(overflow) => fmt::Display::fmt(overflow, f),
         }
     }
