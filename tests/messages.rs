@@ -5,6 +5,7 @@
 use driftless::{
     Config, Counter, Crdt, DecodeError, Document, DocumentError, Flag, Limits, LwwRegister, MergeError,
     MergeMap, MvRegister, OrSet, PendingDelta, PendingError, Replica, ReplicaId, Value, VersionVector,
+    WriteError,
 };
 use uuid::Uuid;
 
@@ -416,4 +417,31 @@ fn what_a_document_holds_arrives_bit_for_bit() {
     for (place, value) in values.iter().enumerate() {
         assert_eq!(us.state().get(&[place.to_string()]), Some(value));
     }
+}
+
+#[test]
+fn no_more_ids_are_taken_than_a_message_can_name() {
+    let mut hub: Replica<OrSet<u32>> = replica(0);
+    for group in 0..64 {
+        let mut gathered: Replica<OrSet<u32>> = replica(1 << 20);
+        for number in 1..=Limits::MAX_REPLICAS as u32 / 64 {
+            let mut leaf: Replica<OrSet<u32>> = replica(u128::from(group << 10 | number));
+            leaf.write(NOW_MS, |set| set.add(&number)).unwrap();
+            gathered.merge(NOW_MS, leaf.delta_since(&VersionVector::new())).unwrap();
+        }
+        hub.merge(NOW_MS, gathered.delta_since(&VersionVector::new())).unwrap();
+    }
+    let (digest, count) = (hub.digest(), Limits::MAX_REPLICAS + 1);
+    let mut late: Replica<OrSet<u32>> = replica(u128::from(u32::MAX));
+    late.write(NOW_MS, |set| set.add(&0)).unwrap();
+    let refused = hub.merge(NOW_MS, late.delta_since(&hub.vector())).unwrap_err();
+    assert_eq!(refused, MergeError::TooManyReplicas { count });
+    // Its own first write would be one too many as well: it could never be shipped.
+    let refused = hub.write(NOW_MS, |set| set.add(&0)).unwrap_err();
+    assert_eq!(refused, WriteError::TooManyReplicas { count });
+    assert_eq!(hub.digest(), digest);
+    let bytes = hub.delta_since(&VersionVector::new()).encode().unwrap();
+    let mut reader: Replica<OrSet<u32>> = replica(u128::from(u32::MAX - 1));
+    reader.merge(NOW_MS, reader.decode(&bytes).unwrap()).unwrap();
+    assert_eq!(reader.digest(), digest);
 }

@@ -180,6 +180,7 @@ impl<S: Crdt> Replica<S> {
             return Err(TransactError::Write(WriteError::Poisoned));
         }
         let time = self.clock.peek(now_ms).map_err(WriteError::Clock)?;
+        self.check_ids()?;
         self.txn.begin(time, self.config.changes);
         let undo = RollBack { state: &mut self.held.state, txn: &mut self.txn };
         let mut handle =
@@ -200,6 +201,16 @@ impl<S: Crdt> Replica<S> {
         self.held.vector.raise(self.txn.dot);
         let changes = std::mem::take(&mut self.txn.recorder).finish();
         Ok(Committed { value, stamp: Some(time), changes })
+    }
+
+    /// Refuses to write under one id more than a message can name: it could not be shipped.
+    fn check_ids(&self) -> Result<(), WriteError> {
+        let vector = &self.held.vector;
+        if vector.time(self.txn.dot.origin) > Timestamp::ZERO {
+            return Ok(());
+        }
+        let count = vector.iter().count() + 1;
+        if count > Limits::MAX_REPLICAS { Err(WriteError::TooManyReplicas { count }) } else { Ok(()) }
     }
 
     /// As [`transact`](Self::transact), for what cannot fail by itself.
