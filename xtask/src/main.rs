@@ -3,6 +3,7 @@
 mod ci;
 mod layers;
 mod report;
+mod scenarios;
 mod tidy;
 
 use std::path::Path;
@@ -11,9 +12,10 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo run -p xtask -- <task>
 
 tasks:
-  ci      all that CI runs, in its order, up to the first failure
-  layers  modules of src/ import from lower layers only, by full path
-  tidy    no tracked file holds what should not be committed, none is too long";
+  ci         all that CI runs, in its order, up to the first failure
+  layers     modules of src/ import from lower layers only, by full path
+  scenarios  each scenario in docs/testing.md has a test, or a reason why not
+  tidy       no tracked file holds what should not be committed, none is too long";
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => ci::run(&root),
         ["layers"] => report::show("layers", layers::check(&root)),
+        ["scenarios"] => report::show("scenarios", scenarios::check(&root)),
         ["tidy"] => report::show("tidy", tidy::check(&root)),
         _ => {
             eprintln!("{USAGE}");
