@@ -1,28 +1,32 @@
 //! Runs a history on real replicas and on the oracle, side by side, and compares them after every step.
 
+mod chunks;
 mod coverage;
 mod ending;
+mod members;
 mod step;
+mod tell;
 mod travel;
 
 use std::collections::BTreeMap;
 
 use driftless::{Config, Digest, Replica, ReplicaId, Snapshot, Timestamp, VersionVector};
 
+use crate::cluster::chunks::Transfer;
 pub use crate::cluster::coverage::Coverage;
-use crate::cluster::travel::{Message, Transfer};
+use crate::cluster::travel::Message;
 use crate::history::History;
-use crate::oracle::{Live, Oracle};
+use crate::oracle::{Entry, Live, Oracle};
 use crate::subject::{Canonical, Readings, Subject, readings, show};
 
 /// The most replicas there can be at once, those that came later included.
-const MOST: usize = 6;
+pub const MOST: usize = 8;
 /// Their order has nothing to do with the order in which the replicas come.
 const IDS: [ReplicaId; MOST] = {
     const fn id(upper: u128, lower: u128) -> ReplicaId {
         ReplicaId::from_u128((upper << 64) | lower)
     }
-    [id(3, 0), id(10, 1), id(6, 2), id(2, 3), id(9, 4), id(5, 5)]
+    [id(3, 0), id(10, 1), id(6, 2), id(2, 3), id(9, 4), id(5, 5), id(12, 6), id(1, 7)]
 };
 /// Where time begins.
 const START_MS: u64 = 1_700_000_000_000;
@@ -36,6 +40,10 @@ pub struct Node<S> {
     vector: VersionVector,
     /// What its clock must say.
     last: Timestamp,
+    /// What the time was when it last wrote, and whether a transaction was undone since.
+    wrote: Option<(u64, bool)>,
+    /// Whether it came when others had been there for a while.
+    is_joiner: bool,
 }
 
 /// What a reader holds.
@@ -44,6 +52,13 @@ struct Held<S> {
     snapshot: Snapshot<S>,
     vector: VersionVector,
     digest: Digest,
+}
+
+/// What is right for who has seen the events within one vector.
+#[derive(Debug)]
+struct Right {
+    canonical: Vec<u8>,
+    readings: Readings,
 }
 
 /// Replicas, the oracle, and what is under way between them.
@@ -59,33 +74,46 @@ pub struct Cluster<S> {
     keys: u8,
     messages: Vec<Message<S>>,
     transfers: Vec<Transfer<S>>,
+    /// For each message in chunks and each receiver, which chunk comes next.
+    cursors: BTreeMap<(usize, usize), usize>,
+    /// What a sender believes a receiver to hold.
+    believed: BTreeMap<(usize, usize), VersionVector>,
     reports: Vec<(ReplicaId, VersionVector)>,
     snapshots: Vec<Held<S>>,
-    /// The canonical bytes of each vector that any replica ever had.
-    canonical: BTreeMap<Vec<(ReplicaId, Timestamp)>, Vec<u8>>,
+    /// The replicas that others do not wait for, in the order in which they were evicted.
+    evicted: Vec<usize>,
+    /// For each vector that any replica ever had.
+    right: BTreeMap<Vec<(ReplicaId, Timestamp)>, Right>,
     stamps: BTreeMap<Timestamp, ReplicaId>,
     log: Vec<String>,
 }
 
 impl<S: Subject> Cluster<S> {
     /// Replicas that hold nothing, all of them members.
-    pub fn new(replicas: usize, keys: u8) -> Self {
+    pub fn new(replicas: u8, keys: u8) -> Self {
         let mut cluster = Self {
             nodes: Vec::new(),
             oracle: Oracle::default(),
             coverage: Coverage::default(),
             wall_ms: START_MS,
-            keys,
+            keys: keys.max(1),
             messages: Vec::new(),
             transfers: Vec::new(),
+            cursors: BTreeMap::new(),
+            believed: BTreeMap::new(),
             reports: Vec::new(),
             snapshots: Vec::new(),
-            canonical: BTreeMap::new(),
+            evicted: Vec::new(),
+            right: BTreeMap::new(),
             stamps: BTreeMap::new(),
             log: Vec::new(),
         };
-        for _ in 0..replicas {
+        for _ in 0..usize::from(replicas).clamp(2, MOST) {
             cluster.add_node();
+        }
+        let ids = cluster.ids();
+        for node in &mut cluster.nodes {
+            node.replica.set_members(ids.clone());
         }
         cluster
     }
@@ -123,17 +151,17 @@ impl<S: Subject> Cluster<S> {
         self.log.push(what);
     }
 
-    fn add_node(&mut self) {
+    fn add_node(&mut self) -> &mut Node<S> {
         let number = self.nodes.len();
-        let id = IDS[number];
         let config = Config { changes: number % 2 == 1, ..Config::default() };
-        let node =
-            Node { replica: Replica::new(id, config), vector: VersionVector::new(), last: Timestamp::ZERO };
-        self.nodes.push(node);
-        let ids = self.ids();
-        for node in &mut self.nodes {
-            node.replica.set_members(ids.clone());
-        }
+        self.nodes.push(Node {
+            replica: Replica::new(IDS[number], config),
+            vector: VersionVector::new(),
+            last: Timestamp::ZERO,
+            wrote: None,
+            is_joiner: false,
+        });
+        &mut self.nodes[number]
     }
 
     /// The ids of all replicas, in the order in which they came.
@@ -141,8 +169,14 @@ impl<S: Subject> Cluster<S> {
         self.nodes.iter().map(|node| node.replica.id()).collect()
     }
 
-    fn place(&self, number: usize) -> usize {
-        number % self.nodes.len()
+    fn place(&self, number: u8) -> usize {
+        usize::from(number) % self.nodes.len()
+    }
+
+    /// Two replicas, never the same one twice.
+    fn places(&self, first: u8, second: u8) -> (usize, usize) {
+        let (first, second) = (self.place(first), self.place(second));
+        (first, if first == second { (second + 1) % self.nodes.len() } else { second })
     }
 
     /// Compares a replica with what the oracle says of its vector, and with all that ever had an equal vector.
@@ -150,19 +184,32 @@ impl<S: Subject> Cluster<S> {
     /// # Errors
     /// What differs.
     pub fn check(&mut self, at: usize) -> Result<(), String> {
-        let Node { replica, vector, last } = &self.nodes[at];
+        let Node { replica, vector, last, .. } = &self.nodes[at];
         let held = replica.vector();
         equal("the vector", &held, vector)?;
         equal("the clock", &replica.clock().last(), last)?;
-        let live = self.oracle.live(vector);
-        let bytes = replica.canonical_bytes();
-        compare(&Canonical::live::<S>(&bytes)?, &live)?;
+        self.coverage.of_all += usize::from(held.len() == MOST);
+        let canonical = replica.canonical_bytes();
         let mut read = Readings::new();
         replica.state().read(&mut Vec::new(), &mut read);
-        equal("what is read", &read, &readings(&live))?;
-        let known = self.canonical.entry(held.iter().collect()).or_insert_with(|| bytes.clone());
-        equal("the canonical bytes of an equal vector", &bytes, known)
+        let key: Vec<_> = held.iter().collect();
+        let Some(right) = self.right.get(&key) else {
+            let live = self.oracle.live(vector);
+            compare(&Canonical::live::<S>(&canonical)?, &live)?;
+            equal("what is read", &read, &readings(&live))?;
+            self.coverage.ties += live.values().filter(|entries| is_tie(entries)).count();
+            self.right.insert(key, Right { canonical, readings: read });
+            return Ok(());
+        };
+        equal("what is read at an equal vector", &read, &right.readings)?;
+        equal("the canonical bytes of an equal vector", &canonical, &right.canonical)
     }
+}
+
+/// Whether what is live at a place was written by two with the same stamp.
+fn is_tie(entries: &[Entry]) -> bool {
+    let stamps = || entries.iter().map(|entry| entry.stamp);
+    stamps().enumerate().any(|(number, stamp)| stamps().skip(number + 1).any(|other| other == stamp))
 }
 
 /// Compares what is live with what should be.
@@ -180,6 +227,6 @@ fn compare(found: &Live, expected: &Live) -> Result<(), String> {
     }
 }
 
-fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+fn equal<T: PartialEq + std::fmt::Debug + ?Sized>(what: &str, found: &T, expected: &T) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}")) }
 }

@@ -2,7 +2,7 @@
 
 use driftless::*;
 use driftless_testkit::cluster::Cluster;
-use driftless_testkit::history::{Step, Theme, histories};
+use driftless_testkit::history::{Clock, Step, Theme, histories};
 use driftless_testkit::subject::Subject;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn around_a_write<S: Subject>(
         let before = Cluster::<S>::run(&history)?;
         let mut after = Cluster::<S>::run(&history)?;
         for at in 0..before.nodes.len() {
-            after.step(&Step::Write { at, wrong_ms: 0, ops: ops.clone(), fuse: None })?;
+            after.step(&Step::Write { at: at as u8, clock: Clock::Right, ops: ops.clone(), fuse: None })?;
             test(&before, &mut after, at)?;
         }
         Ok(())

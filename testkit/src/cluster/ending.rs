@@ -3,7 +3,7 @@
 use driftless::{Replica, ReplicaId, VersionVector};
 
 use crate::cluster::{Cluster, equal};
-use crate::history::{Route, Step};
+use crate::history::{Clock, Route, Step};
 use crate::subject::Subject;
 
 impl<S: Subject> Cluster<S> {
@@ -20,21 +20,23 @@ impl<S: Subject> Cluster<S> {
         // Once more, of what is left after forgetting.
         for at in 0..self.nodes.len() {
             let ops = vec![vec![0, at as u8, 0, 0, 0], vec![0, 1, 7, at as u8, 0]];
-            self.step(&Step::Write { at, wrong_ms: 0, ops, fuse: None })?;
+            self.step(&Step::Write { at: at as u8, clock: Clock::Right, ops, fuse: None })?;
         }
         self.converge()?;
         self.join_late()?;
         self.wipe()
     }
 
-    /// Every pair syncs both ways, twice.
+    /// Few sync each with each; many in a ring, twice around.
     fn converge(&mut self) -> Result<(), String> {
         let count = self.nodes.len();
-        for round in 0..2 {
-            for (from, to) in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
-                if from != to {
-                    self.sync(from, to, if round == 0 { Route::Message } else { Route::Chunks(60) })?;
-                }
+        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+        let ring = (0..2 * count).map(|from| (from % count, (from + 1) % count));
+        let ends: Vec<_> = if count <= 4 { pairs.collect() } else { ring.collect() };
+        let routes = [Route::Message, Route::Chunks(60), Route::Direct];
+        for ((from, to), route) in ends.into_iter().zip(routes.into_iter().cycle()) {
+            if from != to {
+                self.sync((from, to), route)?;
             }
         }
         let first = &self.nodes[0].replica;

@@ -1,13 +1,12 @@
-//! The steps that write, tell and forget.
+//! The steps, and what they do that writes.
 
 use std::panic::{self, AssertUnwindSafe};
 
-use driftless::{MergeError, Replica, ReplicaId, Timestamp, TransactError, VersionVector, WriteError};
+use driftless::{Timestamp, TransactError, WriteError};
 
-use crate::cluster::{Cluster, Held, IDS, MOST, Node, equal};
-use crate::history::{Route, Step};
+use crate::cluster::{Cluster, Held, Node, equal};
+use crate::history::{Clock, Part, Rest, Route, Since, Step};
 use crate::subject::{Fuse, PlannedPanic, Script, Stop, Subject};
-use crate::wire::Message;
 
 /// How a transaction ended.
 enum Ended {
@@ -22,46 +21,46 @@ impl<S: Subject> Cluster<S> {
     /// What was not as the oracle says.
     pub fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Write { at, wrong_ms, ops, fuse } => self.write(self.place(*at), *wrong_ms, ops, *fuse),
+            Step::Write { at, clock, ops, fuse } => self.write(self.place(*at), *clock, ops, *fuse),
+            Step::Twins { at, and, ops } => self.twins(self.places(*at, *and), ops),
             Step::Pass { ms } => {
-                self.wall_ms += ms;
+                self.wall_ms += u64::from(*ms);
                 self.note(format!("{ms} ms pass"));
                 Ok(())
             }
-            Step::Sync { from, to, route } => self.sync(self.place(*from), self.place(*to), *route),
-            Step::Send { from, to, route, is_stale } => {
-                self.send(self.place(*from), self.place(*to), *route, *is_stale)
-            }
-            Step::Deliver { message, elsewhere, chunks } => {
-                self.arrive(*message, elsewhere.map(|to| self.place(to)), *chunks)
+            Step::Sync { from, to, route } => self.sync(self.places(*from, *to), *route),
+            Step::Send { from, to, route, since } => self.send(self.places(*from, *to), *route, *since),
+            Step::Deliver { message, elsewhere, part, chunks } => {
+                let elsewhere = elsewhere.map(|to| self.place(to));
+                self.arrive(*message, elsewhere, *part, (*chunks).into())
             }
             Step::Lose { message } => {
-                self.lose(*message);
+                self.lose(self.number(*message));
                 Ok(())
             }
-            Step::Report { about, to, is_old } => self.report(self.place(*about), self.place(*to), *is_old),
-            Step::Relay { from, to } => self.relay(self.place(*from), self.place(*to)),
-            Step::Settle { from, to } => self.settle(self.place(*from), self.place(*to)),
+            Step::Report { about, to, is_old } => self.report(self.places(*about, *to), *is_old),
+            Step::Relay { from, to } => self.relay(self.places(*from, *to)),
+            Step::Settle { from, to } => self.settle(self.places(*from, *to)),
             Step::Forget { at } => self.forget(self.place(*at)),
-            Step::Evict { who, by } => self.evict(self.place(*who), *by),
-            Step::Readmit { who, by } => {
-                self.readmit(self.place(*who), *by);
+            Step::Evict { who, by } => {
+                self.evict(*who, *by);
                 Ok(())
             }
-            Step::Absence { who } => self.absence(self.place(*who)),
-            Step::Interrupted { from, to, bytes, ops } => {
-                let (from, to) = (self.place(*from), self.place(*to));
-                self.send(from, to, Route::Chunks(*bytes), false)?;
-                self.arrive(0, None, 1)?;
-                self.write(to, 0, ops, None)?;
-                self.arrive(0, None, usize::MAX)
+            Step::Readmit { who, by } => {
+                self.readmit(*who, *by);
+                Ok(())
             }
-            Step::Join => {
-                if self.nodes.len() < MOST {
-                    self.note(format!("replica {} joins", self.nodes.len()));
-                    self.add_node();
-                    self.coverage.joins += 1;
-                }
+            Step::Absence { who, is_mutual } => self.absence(*who, *is_mutual),
+            Step::Return { who, with, is_asking } => self.come_back(self.places(*who, *with), *is_asking),
+            Step::Interrupted { from, to, bytes, ops, forgets, rest } => {
+                let ends = self.places(*from, *to);
+                self.interrupted(ends, *bytes, *rest, |cluster| {
+                    cluster.write(ends.1, Clock::Right, ops, None)?;
+                    if *forgets { cluster.forget(ends.1) } else { Ok(()) }
+                })
+            }
+            Step::Join { known_by } => {
+                self.join(*known_by);
                 Ok(())
             }
             Step::Snapshot { at } => self.hold(self.place(*at)),
@@ -71,14 +70,43 @@ impl<S: Subject> Cluster<S> {
     fn write(
         &mut self,
         at: usize,
-        wrong_ms: i64,
+        clock: Clock,
         ops: &[Vec<u8>],
-        fuse: Option<(Fuse, usize)>,
+        fuse: Option<(Fuse, u8)>,
     ) -> Result<(), String> {
-        let now_ms = self.wall_ms.saturating_add_signed(wrong_ms);
-        let Node { replica, vector, last } = &mut self.nodes[at];
+        let now_ms = match clock {
+            Clock::Right => self.wall_ms,
+            Clock::Behind(ms) => self.wall_ms - u64::from(ms),
+            Clock::YearsBehind => self.wall_ms - 100_000_000_000,
+            Clock::AtZero => 0,
+            Clock::TooFarAhead => self.wall_ms + 90_000,
+        };
+        self.transact(at, now_ms, ops, fuse)
+    }
+
+    /// Two transactions with the same stamp, later than all that either has seen.
+    fn twins(&mut self, (at, and): (usize, usize), ops: &[Vec<u8>]) -> Result<(), String> {
+        let seen = self.nodes[at].last.max(self.nodes[and].last);
+        let now_ms = self.wall_ms.max(seen.millis() + 1);
+        self.transact(at, now_ms, ops, None)?;
+        let mut other = ops.to_vec();
+        for choice in other.iter_mut().filter_map(|choices| choices.last_mut()) {
+            *choice = choice.wrapping_add(1);
+        }
+        self.transact(and, now_ms, &other, None)
+    }
+
+    fn transact(
+        &mut self,
+        at: usize,
+        now_ms: u64,
+        ops: &[Vec<u8>],
+        fuse: Option<(Fuse, u8)>,
+    ) -> Result<(), String> {
+        let fuse = fuse.map(|(fuse, writes)| (fuse, usize::from(writes)));
+        let before = fuse.map(|_| self.all(at)).transpose()?;
+        let Node { replica, vector, last, .. } = &mut self.nodes[at];
         let stamp = Timestamp::from_bits((now_ms << 16).max(last.bits() + 1));
-        let (digest, state) = (replica.digest(), full_state(replica)?);
         let events = self.oracle.len();
         let mut script = Script::new(&mut self.oracle, replica.id(), stamp, vector.clone(), self.keys, fuse);
         let catches = matches!(fuse, Some((Fuse::CaughtPanic, _)));
@@ -109,20 +137,15 @@ impl<S: Subject> Cluster<S> {
             Ok(Err(error)) => return Err(format!("a transaction at {at}: {error:?}")),
         };
         let log = format!("{at} writes at {stamp}: {}", script.into_log().join(", "));
-        let is_event = self.oracle.len() > events;
         match ended {
             Ended::Committed(committed) => {
                 self.log.push(log);
+                let is_event = self.oracle.len() > events;
                 equal("the stamp", &committed, &is_event.then_some(stamp))?;
-                self.coverage.stepped_back += usize::from(wrong_ms < 0 && is_event);
-                *(if is_event { &mut self.coverage.committed } else { &mut self.coverage.without_event }) +=
-                    1;
                 if is_event {
-                    let Node { replica, vector, last } = &mut self.nodes[at];
-                    vector.raise(replica.id(), stamp);
-                    *last = stamp;
-                    let other = self.stamps.insert(stamp, replica.id());
-                    self.coverage.equal_stamps += usize::from(other.is_some());
+                    self.committed(at, now_ms, stamp);
+                } else {
+                    self.coverage.without_event += 1;
                 }
             }
             Ended::Undone(how) => {
@@ -134,123 +157,70 @@ impl<S: Subject> Cluster<S> {
                     _ => &mut self.coverage.unwound,
                 };
                 *count += 1;
-                let replica = &self.nodes[at].replica;
-                equal("the digest after an undone transaction", &replica.digest(), &digest)?;
-                equal("what is held after an undone transaction", &full_state(replica)?, &state)?;
-            }
-        }
-        self.touch(at);
-        self.check(at)
-    }
-
-    fn report(&mut self, about: usize, to: usize, is_old: bool) -> Result<(), String> {
-        let new = (self.nodes[about].replica.id(), self.nodes[about].replica.vector());
-        let old = self.reports.get(about % self.reports.len().max(1)).filter(|_| is_old);
-        let (id, vector) = old.unwrap_or(&new).clone();
-        self.reports.push(new);
-        self.note(format!("{to} hears of {id} at {vector:?}"));
-        self.coverage.reports += 1;
-        self.hear(to, id, &vector)
-    }
-
-    fn relay(&mut self, from: usize, to: usize) -> Result<(), String> {
-        self.note(format!("{to} hears all that {from} has heard"));
-        self.coverage.relays += 1;
-        for (id, vector) in self.nodes[from].replica.known_vectors() {
-            self.hear(to, id, &vector)?;
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self, from: usize, to: usize) -> Result<(), String> {
-        self.relay(from, to)?;
-        self.relay(to, from)?;
-        self.forget(from)?;
-        self.forget(to)
-    }
-
-    pub(super) fn hear(&mut self, at: usize, id: ReplicaId, vector: &VersionVector) -> Result<(), String> {
-        let is_too_far = self.is_too_far(at, vector);
-        let node = &mut self.nodes[at];
-        match node.replica.report(self.wall_ms, id, vector) {
-            Ok(()) if !is_too_far => {}
-            Err(MergeError::TooFarAhead { .. }) if is_too_far => {}
-            other => return Err(format!("a report at {at}: {other:?}")),
-        }
-        equal("the vector after a report", &node.replica.vector(), &node.vector)
-    }
-
-    /// Whether a vector holds a stamp that is news to a replica and further ahead than it accepts.
-    pub(super) fn is_too_far(&self, at: usize, vector: &VersionVector) -> bool {
-        let Node { replica, vector: own, .. } = &self.nodes[at];
-        let bound = self.wall_ms + replica.config().max_ahead_ms;
-        vector.iter().any(|(id, stamp)| stamp > own.get(&id) && stamp.millis() > bound)
-    }
-
-    pub(super) fn forget(&mut self, at: usize) -> Result<(), String> {
-        let replica = &mut self.nodes[at].replica;
-        let (digest, cut) = (replica.digest(), replica.stable_cut());
-        let forgotten = replica.forget();
-        equal("the digest after forgetting", &replica.digest(), &digest)?;
-        let replica = &self.nodes[at].replica;
-        for node in &self.nodes {
-            let id = node.replica.id();
-            if id == replica.id() || !replica.members().contains(&id) {
-                continue;
-            }
-            if !cut.is_within(&node.vector) {
-                return Err(format!("{id} has not seen what is stable: {cut:?}"));
-            }
-            if !replica.vector().is_within(&node.vector) && !forgotten.behind.contains(&id) {
-                return Err(format!("{id} is behind and is not named: {:?}", forgotten.behind));
-            }
-        }
-        self.coverage.forgotten_rows += forgotten.rows;
-        self.coverage.forgotten_marks += forgotten.marks;
-        self.note(format!("{at} forgets {} rows, {} marks", forgotten.rows, forgotten.marks));
-        self.check(at)
-    }
-
-    /// The others no longer wait for one: some of them at once, some later or never.
-    fn evict(&mut self, who: usize, by: u8) -> Result<(), String> {
-        let id = self.nodes[who].replica.id();
-        self.note(format!("{who} is evicted by {by:08b}"));
-        self.coverage.evictions += 1;
-        for (_, node) in others(&mut self.nodes, who, by) {
-            let members = node.replica.members().iter().copied().filter(|member| *member != id);
-            let members: Vec<_> = members.collect();
-            node.replica.set_members(members);
-        }
-        Ok(())
-    }
-
-    fn absence(&mut self, who: usize) -> Result<(), String> {
-        self.evict(who, u8::MAX)?;
-        let others: Vec<_> = (0..self.nodes.len()).filter(|at| *at != who).collect();
-        for round in 0..2 {
-            for (from, to) in others.iter().zip(others.iter().cycle().skip(1)) {
-                if from != to && round == 0 {
-                    self.sync(*from, *to, Route::Message)?;
-                    self.sync(*to, *from, Route::Message)?;
+                if let Some((_, was_undone)) = &mut self.nodes[at].wrote {
+                    *was_undone = true;
                 }
-                self.settle(*from, *to)?;
+                self.check_unchanged("after an undone transaction", at, before)?;
             }
         }
-        Ok(())
+        self.touch(at, |transfer| transfer.is_interleaved = true);
+        self.check(at)
     }
 
-    fn readmit(&mut self, who: usize, by: u8) {
-        let id = self.nodes[who].replica.id();
-        self.note(format!("{who} is a member again for {by:08b}"));
-        for (_, node) in others(&mut self.nodes, who, by) {
-            let members: Vec<_> = node.replica.members().iter().copied().chain([id]).collect();
-            node.replica.set_members(members);
+    /// Takes note of a transaction with events.
+    fn committed(&mut self, at: usize, now_ms: u64, stamp: Timestamp) {
+        let Node { replica, vector, last, wrote, is_joiner } = &mut self.nodes[at];
+        let coverage = &mut self.coverage;
+        coverage.committed += 1;
+        if let Some((before_ms, was_undone)) = *wrote
+            && now_ms < before_ms
+        {
+            coverage.stepped_back += 1;
+            coverage.stepped_back_after_undone += usize::from(was_undone);
         }
+        coverage.long_ago +=
+            usize::from(now_ms > 0 && stamp.millis() == now_ms && now_ms < super::START_MS - 100_000);
+        coverage.at_zero += usize::from(stamp.millis() == 0);
+        coverage.joiner_wrote_first += usize::from(*is_joiner && vector.is_empty());
+        *wrote = Some((now_ms, false));
+        vector.raise(replica.id(), stamp);
+        *last = stamp;
+        let other = self.stamps.insert(stamp, replica.id());
+        coverage.equal_stamps += usize::from(other.is_some());
     }
 
-    /// Whether another one does not wait for a replica.
-    pub(super) fn is_evicted(&self, who: usize, at: usize) -> bool {
-        !self.nodes[at].replica.members().contains(&self.nodes[who].replica.id())
+    /// A transfer is broken off after its first chunk, and something else happens before the others come, if they do.
+    fn interrupted(
+        &mut self,
+        (from, to): (usize, usize),
+        bytes: u16,
+        rest: Rest,
+        meanwhile: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.send((from, to), Route::Chunks(bytes), Since::Asked)?;
+        let number = self.messages.len() - 1;
+        self.deliver(number, to, Part::Next, 1)?;
+        meanwhile(self)?;
+        match rest {
+            Rest::Resumes => self.deliver(number, to, Part::Next, usize::MAX),
+            Rest::Restarts => self.deliver(number, to, Part::First, usize::MAX),
+            Rest::ComesFrom(other) => {
+                let (to, other) = self.places(to as u8, other);
+                self.sync((other, to), Route::Chunks(bytes))?;
+                self.deliver(number, to, Part::Next, usize::MAX)
+            }
+            Rest::IsMixed => {
+                // If it holds nothing more it is the same transfer: then its chunk fits.
+                self.write(from, Clock::Right, &[vec![0, 0, 0], vec![1, 1, 1]], None)?;
+                self.send((from, to), Route::Chunks(bytes), Since::Asked)?;
+                self.deliver(self.messages.len() - 1, to, Part::ButNext, 1)?;
+                self.deliver(number, to, Part::Next, usize::MAX)
+            }
+            Rest::IsLost => {
+                self.lose(Some(number));
+                Ok(())
+            }
+        }
     }
 
     fn hold(&mut self, at: usize) -> Result<(), String> {
@@ -261,15 +231,4 @@ impl<S: Subject> Cluster<S> {
         self.note(format!("a snapshot of {at} is taken"));
         Ok(())
     }
-}
-
-/// The replicas but one, those whose bit is set.
-fn others<S>(nodes: &mut [Node<S>], but: usize, by: u8) -> impl Iterator<Item = (usize, &mut Node<S>)> {
-    nodes.iter_mut().enumerate().filter(move |(at, _)| *at != but && by >> at & 1 == 1)
-}
-
-/// All that a replica holds, marks and all. It is compared taken apart: rows may stand in another order than before.
-pub(super) fn full_state<S: Subject>(replica: &Replica<S>) -> Result<Message, String> {
-    let bytes = replica.delta_since(&VersionVector::new()).encode().map_err(|error| error.to_string())?;
-    Message::read::<S>(&bytes, &IDS)
 }

@@ -1,75 +1,89 @@
 //! The steps in which a delta travels.
 
-use driftless::{Delta, MergeError, PendingDelta, VersionVector};
+use driftless::{Delta, MergeError, VersionVector};
 
-use crate::cluster::step::full_state;
 use crate::cluster::{Cluster, IDS, equal};
-use crate::history::Route;
+use crate::history::{Part, Route, Since};
+use crate::oracle::Live;
 use crate::subject::{Subject, show};
 use crate::wire;
-
-/// So many of the last messages are still under way.
-const RECENT: usize = 12;
 
 /// A message under way.
 #[derive(Debug)]
 pub(super) struct Message<S> {
-    body: Body<S>,
+    pub(super) body: Body<S>,
     from: VersionVector,
     to: VersionVector,
     is_complete: bool,
-    is_stale: bool,
+    since: Since,
     /// Who sent it, and for whom it was made.
-    ends: (usize, usize),
+    pub(super) ends: (usize, usize),
+    /// Whether it arrived where it was to.
+    has_arrived: bool,
 }
 
 /// What travels.
 #[derive(Debug)]
-enum Body<S> {
+pub(super) enum Body<S> {
     Bytes(Vec<u8>),
     Chunks(Vec<Vec<u8>>),
     /// Not a copy: it arrives once.
     Direct(Option<Delta<S>>),
 }
 
-/// A message in chunks that has arrived in part.
-#[derive(Debug)]
-pub(super) struct Transfer<S> {
-    message: usize,
-    at: usize,
-    pending: PendingDelta<S>,
-    next: usize,
-    /// Whether the receiver did something else in between.
-    is_interleaved: bool,
-}
-
 impl<S: Subject> Cluster<S> {
+    /// All that a replica holds, marks and all.
+    pub(super) fn all(&self, at: usize) -> Result<Vec<u8>, String> {
+        let delta = self.nodes[at].replica.delta_since(&VersionVector::new());
+        delta.encode().map_err(|error| error.to_string())
+    }
+
+    /// Compares all that a replica holds with what it held `before`: taken apart, for rows may stand in another order.
+    pub(super) fn check_unchanged(
+        &self,
+        when: &str,
+        at: usize,
+        before: Option<Vec<u8>>,
+    ) -> Result<(), String> {
+        let (before, after) = (before.ok_or("what was held is not known")?, self.all(at)?);
+        if before == after {
+            return Ok(());
+        }
+        let read = |bytes: &[u8]| wire::Message::read::<S>(bytes, &IDS);
+        equal(&format!("what is held {when}"), &read(&after)?, &read(&before)?)
+    }
+
     /// What `to` lacks goes there at once.
-    pub(super) fn sync(&mut self, from: usize, to: usize, route: Route) -> Result<(), String> {
-        self.send(from, to, route, false)?;
-        self.deliver(self.messages.len() - 1, to, usize::MAX)
+    pub(super) fn sync(&mut self, (from, to): (usize, usize), route: Route) -> Result<(), String> {
+        self.send((from, to), route, Since::Asked)?;
+        self.deliver(self.messages.len() - 1, to, Part::First, usize::MAX)
     }
 
     pub(super) fn send(
         &mut self,
-        from: usize,
-        to: usize,
+        (from, to): (usize, usize),
         route: Route,
-        is_stale: bool,
+        since: Since,
     ) -> Result<(), String> {
-        let receiver = self.nodes[to].vector.clone();
-        let snapshot = self.snapshots.get(from % self.snapshots.len().max(1)).filter(|_| is_stale);
-        let is_stale = snapshot.is_some();
-        let (delta, sender) = match snapshot {
-            Some(held) => (held.snapshot.delta_since(&receiver), &held.vector),
-            None => (self.nodes[from].replica.delta_since(&receiver), &self.nodes[from].vector),
+        let vector = match since {
+            Since::Asked | Since::Stale => self.nodes[to].vector.clone(),
+            Since::Believed => self.believed.get(&(from, to)).cloned().unwrap_or_default(),
+            Since::Nothing => VersionVector::new(),
         };
+        let snapshots = self.snapshots.len();
+        let snapshot = self.snapshots.get(from % snapshots.max(1)).filter(|_| since == Since::Stale);
+        let (delta, sender) = match snapshot {
+            Some(held) => (held.snapshot.delta_since(&vector), &held.vector),
+            None => (self.nodes[from].replica.delta_since(&vector), &self.nodes[from].vector),
+        };
+        let since = if snapshot.is_none() && since == Since::Stale { Since::Asked } else { since };
         let (start, end, is_complete) = (delta.from(), delta.to(), delta.is_complete());
         equal("where a delta leads", &end, sender)?;
-        if is_complete && !is_stale && self.coverage.evictions == 0 && self.coverage.joins == 0 {
-            return Err(format!("a member at {receiver:?} is sent everything"));
+        let is_closed = self.coverage.evictions == 0 && self.coverage.joins == 0;
+        if is_complete && since == Since::Asked && is_closed {
+            return Err(format!("a member at {vector:?} is sent everything"));
         }
-        let mut expected = receiver;
+        let mut expected = vector;
         expected.meet(sender);
         if !is_complete {
             equal("from where a delta goes on", &start, &expected)?;
@@ -85,13 +99,27 @@ impl<S: Subject> Cluster<S> {
                 Body::Bytes(bytes)
             }
             Route::Chunks(bytes) => {
-                Body::Chunks(delta.into_chunks(bytes).collect::<Result<_, _>>().map_err(failed)?)
+                let chunks = delta.into_chunks(bytes.into()).collect::<Result<_, _>>();
+                Body::Chunks(chunks.map_err(failed)?)
             }
             Route::Direct => Body::Direct(Some(delta)),
         };
         let what = if is_complete { "all" } else { "a delta" };
-        self.note(format!("message {}: {what} of {from} for {to}, {route:?}", self.messages.len()));
-        self.messages.push(Message { body, from: start, to: end, is_complete, is_stale, ends: (from, to) });
+        self.note(format!(
+            "message {}: {what} of {from} for {to}, {route:?}, {since:?}",
+            self.messages.len()
+        ));
+        self.believed.entry((from, to)).or_default().join(&end);
+        let ends = (from, to);
+        self.messages.push(Message {
+            body,
+            from: start,
+            to: end,
+            is_complete,
+            since,
+            ends,
+            has_arrived: false,
+        });
         Ok(())
     }
 
@@ -130,15 +158,21 @@ impl<S: Subject> Cluster<S> {
         Ok(())
     }
 
-    pub(super) fn lose(&mut self, message: usize) {
+    /// The number of a message that is counted back from the last.
+    pub(super) fn number(&self, back: u8) -> Option<usize> {
         let count = self.messages.len();
-        let Some(lost) = self.messages.get_mut(message % count.max(1)) else {
+        count.checked_sub(1 + usize::from(back) % count.max(1))
+    }
+
+    pub(super) fn lose(&mut self, number: Option<usize>) {
+        let Some((number, lost)) = number.and_then(|number| Some((number, self.messages.get_mut(number)?)))
+        else {
             return;
         };
-        // It keeps its number, so that transfers of others keep theirs.
+        // It keeps its number, so that others keep theirs.
         lost.body = Body::Direct(None);
         self.coverage.lost += 1;
-        self.note(format!("message {} is lost", message % count));
+        self.note(format!("message {number} is lost"));
     }
 
     /// The messages that were ever made and not lost, but for those in chunks.
@@ -149,28 +183,35 @@ impl<S: Subject> Cluster<S> {
         })
     }
 
-    /// One of the last messages arrives: at the one it was made for, or elsewhere.
+    /// A message arrives: at the one it was made for, or elsewhere.
     pub(super) fn arrive(
         &mut self,
-        message: usize,
+        back: u8,
         elsewhere: Option<usize>,
+        part: Part,
         chunks: usize,
     ) -> Result<(), String> {
-        let count = self.messages.len();
-        let Some(number) = count.checked_sub(1 + message % count.clamp(1, RECENT)) else {
+        let Some(number) = self.number(back) else {
             return Ok(());
         };
-        let to = elsewhere.unwrap_or(self.messages[number].ends.1);
-        self.deliver(number, to, chunks)
+        let (from, to) = self.messages[number].ends;
+        if elsewhere.is_none() {
+            let is_between = |message: &Message<S>| message.ends == (from, to) && message.has_arrived;
+            self.coverage.overtaken += usize::from(self.messages[number + 1..].iter().any(is_between));
+        }
+        self.deliver(number, elsewhere.unwrap_or(to), part, chunks)
     }
 
-    fn deliver(&mut self, number: usize, to: usize, chunks: usize) -> Result<(), String> {
-        let Some(message) = self.messages.get_mut(number) else {
-            return Ok(());
-        };
-        let delta = match &mut message.body {
+    pub(super) fn deliver(
+        &mut self,
+        number: usize,
+        to: usize,
+        part: Part,
+        chunks: usize,
+    ) -> Result<(), String> {
+        let delta = match &mut self.messages[number].body {
             Body::Bytes(bytes) => self.nodes[to].replica.decode(bytes).map(Some),
-            Body::Chunks(_) => return self.deliver_chunks(number, to, chunks),
+            Body::Chunks(_) => return self.deliver_chunks(number, to, part, chunks),
             Body::Direct(delta) => {
                 self.coverage.direct += usize::from(delta.is_some());
                 Ok(delta.take())
@@ -183,61 +224,28 @@ impl<S: Subject> Cluster<S> {
         }
     }
 
-    /// The next chunks arrive; what arrived before is kept beside the state.
-    fn deliver_chunks(&mut self, number: usize, at: usize, chunks: usize) -> Result<(), String> {
-        let place = self.transfers.iter().position(|other| other.message == number && other.at == at);
-        let mut transfer = place.map(|place| self.transfers.swap_remove(place)).unwrap_or_else(|| {
-            let pending = PendingDelta::new(&self.nodes[at].replica.config().limits);
-            Transfer { message: number, at, pending, next: 0, is_interleaved: false }
-        });
-        let Some(Body::Chunks(parts)) = self.messages.get(number).map(|message| &message.body) else {
-            return Ok(());
-        };
-        let count = parts.len();
-        let range = transfer.next..transfer.next.saturating_add(chunks).min(count);
-        let mut whole = None;
-        for bytes in &parts[range.clone()] {
-            let part = match self.nodes[at].replica.decode(bytes) {
-                Ok(part) => part,
-                Err(error) => return self.merge(number, at, Err(error)),
-            };
-            whole = transfer.pending.push(part).map_err(|error| format!("a chunk: {error:?}"))?;
-        }
-        if let Some(delta) = whole {
-            self.coverage.chunked += usize::from(count > 1);
-            self.coverage.interleaved += usize::from(transfer.is_interleaved);
-            return self.merge(number, at, Ok(delta));
-        }
-        self.note(format!("chunks {range:?} of message {number} arrive at {at}"));
-        self.transfers.push(Transfer { next: range.end, ..transfer });
-        equal("the vector during a transfer", &self.nodes[at].replica.vector(), &self.nodes[at].vector)
-    }
-
-    /// Takes note that a replica did something, for the transfers that are under way to it.
-    pub(super) fn touch(&mut self, at: usize) {
-        for transfer in self.transfers.iter_mut().filter(|transfer| transfer.at == at) {
-            transfer.is_interleaved = true;
-        }
-    }
-
     /// Merges what has arrived. The oracle says what must come of it.
-    fn merge(&mut self, number: usize, at: usize, delta: Result<Delta<S>, MergeError>) -> Result<(), String> {
+    pub(super) fn merge(
+        &mut self,
+        number: usize,
+        at: usize,
+        delta: Result<Delta<S>, MergeError>,
+    ) -> Result<(), String> {
         let message = &self.messages[number];
-        let (sent_by, made_for) = message.ends;
         let (end, is_complete) = (message.to.clone(), message.is_complete);
-        let (is_stale, is_misdirected) = (message.is_stale, made_for != at);
         let own = self.nodes[at].vector.clone();
         let fits = is_complete || message.from.is_within(&own);
         let is_too_far = self.is_too_far(at, &end);
+        let is_news = !end.is_within(&own);
+        let changes = fits && !is_too_far && is_news;
+        let before = if changes { None } else { Some(self.all(at)?) };
         let replica = &mut self.nodes[at].replica;
-        let before = (replica.digest(), replica.vector(), full_state(replica)?);
         let merged = delta.and_then(|delta| replica.merge(self.wall_ms, delta));
         let outcome = merged.as_ref().map(|merged| merged.is_news).map_err(|error| format!("{error}"));
         self.note(format!("{at} merges message {number}: {outcome:?}"));
-        let replica = &mut self.nodes[at].replica;
         match &merged {
             Ok(merged) if fits && !is_too_far => {
-                equal("whether it is news", &merged.is_news, &!end.is_within(&own))?;
+                equal("whether it is news", &merged.is_news, &is_news)?;
                 self.coverage.conflicts += usize::from(merged.conflicts > 0);
             }
             Err(MergeError::Gap { vector }) if !fits => equal("what to ask for", vector, &own)?,
@@ -246,32 +254,67 @@ impl<S: Subject> Cluster<S> {
                 return Err(format!("{at} was sent what fits: {fits}, too far: {is_too_far}: {other:?}"));
             }
         }
-        match &merged {
-            Ok(merged) if merged.is_news => {
-                self.coverage.merged += 1;
-                self.coverage.complete += usize::from(is_complete);
-                self.coverage.complete_into_more += usize::from(is_complete && !own.is_within(&end));
-                self.coverage.stale += usize::from(is_stale);
-                self.coverage.misdirected += usize::from(is_misdirected);
-                let wrote_alone = end.get(&self.nodes[sent_by].replica.id());
-                let is_return =
-                    self.is_evicted(sent_by, at) && wrote_alone > own.get(&self.nodes[sent_by].replica.id());
-                self.coverage.returns += usize::from(is_return);
-                let node = &mut self.nodes[at];
-                node.vector.join(&end);
-                node.last = node.last.max(end.newest());
-                self.touch(at);
-            }
-            other => {
-                let after = (replica.digest(), replica.vector(), full_state(replica)?);
-                equal("what is held after what is no news, or refused", &after, &before)?;
-                match other {
-                    Ok(_) => self.coverage.repeats += 1,
-                    Err(MergeError::Gap { .. }) => self.coverage.gaps += 1,
-                    Err(_) => self.coverage.too_far_ahead += 1,
+        if changes {
+            self.count_merge(number, at);
+            let node = &mut self.nodes[at];
+            node.vector.join(&end);
+            node.last = node.last.max(end.newest());
+            self.touch(at, |transfer| transfer.is_interleaved = true);
+        } else {
+            self.check_unchanged("after what is no news, or refused", at, before)?;
+            self.count_refusal(number, at, merged.err());
+        }
+        let message = &mut self.messages[number];
+        message.has_arrived |= message.ends.1 == at;
+        self.check(at)
+    }
+
+    fn count_merge(&mut self, number: usize, at: usize) {
+        let Message { ends: (from, to), since, is_complete, to: end, .. } = &self.messages[number];
+        let node = &self.nodes[at];
+        let id = |at: usize| self.nodes[at].replica.id();
+        let own_dot = |stamp: VersionVector| stamp.get(&id(at));
+        let has_more = !node.vector.is_within(end);
+        let has_own = own_dot(node.vector.clone()) > own_dot(end.clone());
+        let is_return = self.is_evicted(*from, at) && end.get(&id(*from)) > node.vector.get(&id(*from));
+        let own_before = self.own_live(at, &node.vector, *is_complete);
+        let mut vector = node.vector.clone();
+        vector.join(end);
+        let own_after = self.own_live(at, &vector, *is_complete);
+        let complete = usize::from(*is_complete);
+        let coverage = &mut self.coverage;
+        coverage.merged += 1;
+        coverage.complete += complete;
+        coverage.complete_into_more += complete * usize::from(has_more);
+        coverage.complete_beside_own += complete * usize::from(has_own);
+        coverage.complete_without_own += usize::from(own_after < own_before);
+        coverage.complete_for_joiner += complete * usize::from(node.is_joiner);
+        coverage.stale += usize::from(*since == Since::Stale);
+        coverage.believed += usize::from(*since == Since::Believed);
+        coverage.misdirected += usize::from(*to != at);
+        coverage.returns += usize::from(is_return);
+    }
+
+    /// How many places hold something live of a replica's own, for who has seen what is within `vector`.
+    fn own_live(&self, at: usize, vector: &VersionVector, is_asked: bool) -> usize {
+        let live = if is_asked { self.oracle.live(vector) } else { Live::new() };
+        let id = self.nodes[at].replica.id();
+        live.values().filter(|entries| entries.iter().any(|entry| entry.author == id)).count()
+    }
+
+    fn count_refusal(&mut self, number: usize, at: usize, error: Option<MergeError>) {
+        let Message { ends: (from, to), since, .. } = self.messages[number];
+        match error {
+            None => self.coverage.repeats += 1,
+            Some(MergeError::Gap { vector }) => {
+                self.coverage.gaps += 1;
+                self.coverage.believed_too_much += usize::from(since == Since::Believed && to == at);
+                if to == at {
+                    // The receiver said what it holds.
+                    self.believed.insert((from, to), vector);
                 }
             }
+            Some(_) => self.coverage.too_far_ahead += 1,
         }
-        self.check(at)
     }
 }
