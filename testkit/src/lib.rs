@@ -4,6 +4,8 @@ pub mod cluster;
 pub mod history;
 pub mod json;
 pub mod oracle;
+pub mod samples;
+pub mod schema;
 pub mod subject;
 pub mod trace;
 pub mod wire;

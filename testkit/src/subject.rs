@@ -277,9 +277,20 @@ impl<'a> Canonical<'a> {
     /// # Errors
     /// They are not canonical.
     pub fn live<S: Subject>(bytes: &'a [u8]) -> Result<Live, String> {
+        Self::live_by(bytes, |canonical, place, live| S::parse(canonical, place, live))
+    }
+
+    /// As [`live`](Self::live), with a function that reads the state.
+    ///
+    /// # Errors
+    /// As of [`live`](Self::live).
+    pub fn live_by(
+        bytes: &'a [u8],
+        parse: impl FnOnce(&mut Self, &mut Place, &mut Live) -> Result<(), String>,
+    ) -> Result<Live, String> {
         let mut canonical = Self(bytes);
         let mut live = Live::new();
-        S::parse(&mut canonical, &mut Vec::new(), &mut live)?;
+        parse(&mut canonical, &mut Vec::new(), &mut live)?;
         if canonical.0.is_empty() { Ok(live) } else { Err("canonical bytes are left over".to_owned()) }
     }
 

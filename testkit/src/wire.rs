@@ -32,16 +32,31 @@ pub type Parts = BTreeMap<Place, Part>;
 /// A message, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
+    /// The table of ids.
+    pub ids: Vec<ReplicaId>,
+    /// How many of them are named in full: the first ones.
+    pub named: usize,
     /// From where it goes on.
     pub from: VersionVector,
     /// Where it leads.
     pub to: VersionVector,
     /// What the sender has forgotten marks of, if it sent all it holds.
     pub cut: Option<VersionVector>,
-    /// The index of the chunk, and whether it is the last, if it is one.
-    pub chunk: Option<(u64, bool)>,
+    /// Which part of a transfer it is, if it is one.
+    pub chunk: Option<Chunk>,
     /// The state.
     pub parts: Parts,
+}
+
+/// A part of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its index, from 0.
+    pub index: u64,
+    /// Whether it is the last.
+    pub is_last: bool,
+    /// The hash of the chunk before.
+    pub follows: u64,
 }
 
 /// The short form of an id.
@@ -56,6 +71,18 @@ impl Message {
     /// # Errors
     /// It is not as the format says.
     pub fn read<S: Subject>(bytes: &[u8], known: &[ReplicaId]) -> Result<Self, String> {
+        Self::read_by(bytes, known, |reader, place, parts| S::take_apart(reader, place, parts))
+    }
+
+    /// As [`read`](Self::read), with a function that reads the state.
+    ///
+    /// # Errors
+    /// As of [`read`](Self::read).
+    pub fn read_by(
+        bytes: &[u8],
+        known: &[ReplicaId],
+        take_apart: impl FnOnce(&mut Reader<'_>, &mut Place, &mut Parts) -> Result<(), String>,
+    ) -> Result<Self, String> {
         let mut reader = Reader { bytes, ids: Vec::new(), previous: Timestamp::ZERO };
         let elements = reader.array()?;
         let (version, counts) = (reader.uint()?, reader.uint()?);
@@ -87,16 +114,20 @@ impl Message {
         } else {
             None
         };
-        let chunk = if is_chunk { Some(reader.uint()?) } else { None };
-        let _hash_before = if is_chunk { reader.uint()? } else { 0 };
+        let chunk = if is_chunk {
+            let (place, follows) = (reader.uint()?, reader.uint()?);
+            Some(Chunk { index: place >> 1, is_last: place & 1 == 1, follows })
+        } else {
+            None
+        };
         let mut parts = Parts::new();
         if !reader.nil() {
-            S::take_apart(&mut reader, &mut Vec::new(), &mut parts)?;
+            take_apart(&mut reader, &mut Vec::new(), &mut parts)?;
         }
         expect(reader.bytes.is_empty(), "the end of the message")?;
         let expected = 5 + stamps + usize::from(is_complete) + 2 * usize::from(is_chunk);
         expect(elements == expected, "as many elements as the head asks for")?;
-        Ok(Self { from, to, cut, chunk: chunk.map(|chunk| (chunk >> 1, chunk & 1 == 1)), parts })
+        Ok(Self { ids, named: new, from, to, cut, chunk, parts })
     }
 }
 

@@ -1,0 +1,151 @@
+//! The bytes of wire version 1: files that were written when it was fixed, and what they say.
+//!
+//! Old files are read into the same state, the histories that made them still make them, and two readers that share nothing
+//! with the engine find in them what is written beside them: one of the testkit, and `decode.py`, which was written from the
+//! description of the format alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failure of the test")]
+
+mod dump;
+mod files;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::sync::Once;
+
+use driftless::Crdt;
+use driftless_testkit::samples::{Inbox, Sample, Visitor, visit_all};
+use driftless_testkit::schema::Schema;
+use serde_json::{Map, Value as Json, json};
+
+use crate::files::Golden;
+
+/// What a test finds wrong with a sample and its golden files.
+type Check = fn(&Found<'_>) -> Result<(), String>;
+
+/// A sample as it is made today, and its golden files.
+struct Found<'a> {
+    golden: &'a Golden,
+    schema: &'a Schema,
+    /// The messages as they are made today.
+    messages: &'a [Vec<u8>],
+    /// What stands before them.
+    head: String,
+    /// The state that the golden messages lead to.
+    state: Result<Json, String>,
+}
+
+struct Checking {
+    check: Check,
+    names: BTreeSet<String>,
+    faults: Vec<String>,
+}
+
+impl Visitor for Checking {
+    fn visit<S: Crdt>(&mut self, sample: Sample<S>) {
+        self.names.insert(sample.name.to_owned());
+        let checked = files::read(sample.name).and_then(|golden| {
+            let state = read_all(&sample, &golden.messages);
+            let head = files::head(sample.about, &sample.schema);
+            let Sample { schema, messages, .. } = &sample;
+            (self.check)(&Found { golden: &golden, schema, messages, head, state })
+        });
+        self.faults.extend(checked.err().map(|fault| format!("{}: {fault}", sample.name)));
+    }
+}
+
+/// The state of a reader who was sent messages. What was read is written again as it was.
+fn read_all<S: Crdt>(sample: &Sample<S>, messages: &[Vec<u8>]) -> Result<Json, String> {
+    let mut inbox = Inbox::new(sample.reader());
+    for (number, bytes) in messages.iter().enumerate() {
+        let delta = inbox.replica.decode(bytes).map_err(|error| format!("message {number}: {error}"))?;
+        if !delta.is_chunk() && delta.encode().as_ref() != Ok(bytes) {
+            return Err(format!("message {number} is not written again as it was read"));
+        }
+        inbox.take(bytes).map_err(|refused| format!("message {number}: {refused:?}"))?;
+    }
+    dump::state(&inbox.replica, &sample.schema)
+}
+
+/// Writes the golden files anew, if that is asked for.
+struct Blessing;
+
+impl Visitor for Blessing {
+    fn visit<S: Crdt>(&mut self, sample: Sample<S>) {
+        let expected = json!({
+            "messages": dump::messages(&sample.messages, &sample.schema).unwrap(),
+            "state": read_all(&sample, &sample.messages).unwrap(),
+        });
+        let head = files::head(sample.about, &sample.schema);
+        files::write(sample.name, &Golden { head, messages: sample.messages, expected });
+    }
+}
+
+fn bless() {
+    static BLESSED: Once = Once::new();
+    if files::is_blessing() {
+        BLESSED.call_once(|| visit_all(&mut Blessing));
+    }
+}
+
+/// Checks all samples. Returns their names.
+fn check(check: Check) -> BTreeSet<String> {
+    bless();
+    let mut checking = Checking { check, names: BTreeSet::new(), faults: Vec::new() };
+    visit_all(&mut checking);
+    assert!(checking.faults.is_empty(), "{}\n{}", checking.faults.join("\n"), files::advice());
+    checking.names
+}
+
+fn same(what: &str, found: &Json, expected: &Json) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what} is\n{found}\nand not\n{expected}")) }
+}
+
+#[test]
+fn old_messages_are_merged_into_the_same_state() {
+    check(|found| same("the state", found.state.as_ref()?, &found.golden.expected["state"]));
+}
+
+#[test]
+fn the_same_histories_give_the_same_bytes() {
+    let names = check(|found| {
+        if found.messages == found.golden.messages && found.head == found.golden.head {
+            return Ok(());
+        }
+        let pairs = found.messages.iter().zip(&found.golden.messages);
+        let place = pairs.take_while(|(new, old)| new == old).count();
+        Err(format!("the bytes are not as they were, from message {place} on"))
+    });
+    let files = fs::read_dir(files::folder()).unwrap().map(|entry| entry.unwrap().path());
+    let stems: BTreeSet<_> =
+        files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(stems, names, "each golden file is of a sample");
+}
+
+#[test]
+fn an_independent_reader_finds_what_is_written_beside_the_messages() {
+    check(|found| {
+        let messages = dump::messages(&found.golden.messages, found.schema)?;
+        same("what the messages hold", &messages, &found.golden.expected["messages"])
+    });
+}
+
+#[test]
+fn a_decoder_in_python_that_knows_the_description_alone_finds_the_same() {
+    let names = check(|_| Ok(()));
+    let mut python = Command::new("python3");
+    python.arg(files::folder().join("../decode.py"));
+    python.args(names.iter().map(|name| files::folder().join(format!("{name}.hex"))));
+    let output = python.output().unwrap_or_else(|error| {
+        panic!("python3 could not be run ({error}): install it, on Debian by `apt-get install python3`")
+    });
+    assert!(output.status.success(), "decode.py failed: {}", String::from_utf8_lossy(&output.stderr));
+    let found: Map<String, Json> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found.keys().eq(&names), "decode.py read {:?}", found.keys());
+    for (name, found) in &found {
+        let golden = files::read(name).unwrap();
+        same("what decode.py finds", found, &golden.expected["messages"])
+            .unwrap_or_else(|fault| panic!("{name}: {fault}"));
+    }
+}
