@@ -17,12 +17,21 @@ const COUNTER_BITS: u32 = 16;
 /// A hybrid logical timestamp: 48 bits of Unix milliseconds, 16 bits of counter.
 ///
 /// Timestamps order first by time, then by counter. [`Timestamp::ZERO`] stands for "nothing yet" and is never issued.
+/// With serde it is its 64 bits; it is shown as `milliseconds.counter`.
 ///
 /// # Example
 /// ```
 /// use driftless::Timestamp;
-/// let stamp = Timestamp::new(1_700_000_000_000, 7).unwrap();
+///
+/// let stamp = Timestamp::new(1_700_000_000_000, 7)?;
 /// assert_eq!((stamp.millis(), stamp.counter()), (1_700_000_000_000, 7));
+/// assert_eq!(stamp.to_string(), "1700000000000.7");
+/// assert_eq!(Timestamp::from_bits(stamp.bits()), stamp);
+///
+/// assert!(Timestamp::ZERO < stamp && stamp < Timestamp::new(1_700_000_000_001, 0)?);
+/// assert_eq!(Timestamp::new(Timestamp::MAX_MILLIS, u16::MAX)?, Timestamp::MAX);
+/// assert!(Timestamp::new(Timestamp::MAX_MILLIS + 1, 0).is_err());
+/// # Ok::<(), driftless::ClockError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -87,15 +96,23 @@ impl fmt::Debug for Timestamp {
 
 /// Issues stamps, each above all that it issued or observed before, however the wall clock behaves.
 ///
+/// A [`Replica`](crate::Replica) has one of its own. Each call is constant work.
+///
+/// Source: Kulkarni et al., *Logical Physical Clocks* (2014), section 4.
+///
 /// # Example
 /// ```
 /// use driftless::{HybridClock, Timestamp};
+///
 /// let mut clock = HybridClock::default();
 /// let first = clock.tick(1_000)?;
 /// let stepped_back = clock.tick(400)?;
 /// assert!(stepped_back > first);
+/// assert_eq!(clock.last(), stepped_back);
+///
 /// clock.observe(Timestamp::new(5_000, 0)?);
-/// assert!(clock.tick(1_001)?.millis() >= 5_000);
+/// assert_eq!(clock.peek(1_001)?, Timestamp::new(5_000, 1)?);
+/// assert_eq!(clock.tick(6_000)?, Timestamp::new(6_000, 0)?);
 /// # Ok::<(), driftless::ClockError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,8 +126,9 @@ impl HybridClock {
         self.last
     }
 
-    /// The stamp that [`tick`](Self::tick) would issue: `max(now << 16, last + 1)`. A counter that overflows carries into
-    /// the milliseconds, so more than 65,536 stamps of one millisecond run ahead of it rather than fail.
+    /// The stamp that [`tick`](Self::tick) would issue at `now_ms`, in Unix milliseconds: `max(now << 16, last + 1)`. A
+    /// counter that overflows carries into the milliseconds, so more than 65,536 stamps of one millisecond run ahead of it
+    /// rather than fail.
     ///
     /// # Errors
     /// [`ClockError::NowTooLarge`] if `now_ms` needs more than 48 bits, [`ClockError::Exhausted`] if no stamp is left.
@@ -121,7 +139,7 @@ impl HybridClock {
         Ok(now.max(Timestamp(next)))
     }
 
-    /// Issues a stamp above all that were issued or observed.
+    /// Issues a stamp above all that were issued or observed, at `now_ms` if that is above them.
     ///
     /// # Errors
     /// As [`peek`](Self::peek); the clock is unchanged.

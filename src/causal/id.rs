@@ -9,13 +9,19 @@ use uuid::Uuid;
 /// Identifies one copy of the data that issues stamps. It must never be used by two copies: a restored backup, a clone or
 /// a restarted process without durable state takes a new id.
 ///
-/// Ids order by their bytes; that order settles writes of equal time, the same way everywhere.
+/// Ids order by their bytes; that order settles writes of equal time, the same way everywhere. A message can name 4,096
+/// ids ([`Limits::MAX_REPLICAS`](crate::Limits::MAX_REPLICAS)), and those of replicas that are gone count.
 ///
 /// # Example
 /// ```
 /// use driftless::ReplicaId;
-/// let id = ReplicaId::from_u128(0xe0);
+/// use uuid::Uuid;
+///
+/// let id = ReplicaId::new(Uuid::from_u128(0xe0));        // `Uuid::new_v4()` in a program
+/// assert_eq!(id, ReplicaId::from_u128(0xe0));
+/// assert_eq!(id.uuid(), Uuid::from(id));
 /// assert_eq!(id.to_string(), "00000000-0000-0000-0000-0000000000e0");
+/// assert_eq!("00000000-0000-0000-0000-0000000000e0".parse(), Ok(id));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

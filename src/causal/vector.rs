@@ -9,20 +9,36 @@ use crate::clock::Timestamp;
 
 /// For each replica, how far its events are held: "I hold the effect of every event of that replica up to here".
 ///
-/// Two replicas with equal vectors hold equal data. A vector is what one replica tells another to be sent what it lacks.
+/// Two replicas with equal vectors hold equal data. A vector is what one replica tells another to be sent what it lacks:
+/// with serde it is a list of pairs of id and stamp, and what is read back need be in no order.
 ///
-/// Cost: as many entries as there are replicas that ever wrote; look-up by binary search.
+/// There is no `PartialOrd`: [`is_within`](Self::is_within) is that order, and says which way round.
+///
+/// # Cost
+/// As many entries as there are replicas that ever wrote, 24 bytes each; look-up by binary search.
 ///
 /// Source: Parker et al., *Detection of Mutual Inconsistency in Distributed Systems* (1983).
 ///
 /// # Example
 /// ```
 /// use driftless::{ReplicaId, Timestamp, VersionVector};
+///
 /// let (eu, us) = (ReplicaId::from_u128(1), ReplicaId::from_u128(2));
-/// let mut vector = VersionVector::new();
-/// vector.raise(eu, Timestamp::new(5, 0)?);
-/// assert!(VersionVector::new().is_within(&vector) && !vector.is_within(&VersionVector::new()));
-/// assert_eq!(vector.get(&us), Timestamp::ZERO);
+/// let at = |millis| Timestamp::new(millis, 0);
+/// let mut ours = VersionVector::new();
+/// ours.raise(eu, at(5)?);
+/// ours.raise(eu, at(3)?);                                 // lower: no change
+/// let theirs: VersionVector = [(eu, at(4)?), (us, at(9)?)].into_iter().collect();
+/// assert_eq!((ours.get(&eu), ours.get(&us)), (at(5)?, Timestamp::ZERO));
+/// assert!(!ours.is_within(&theirs) && !theirs.is_within(&ours));      // each holds what the other lacks
+///
+/// let (mut either, mut both) = (ours.clone(), ours.clone());
+/// either.join(&theirs);
+/// both.meet(&theirs);
+/// assert_eq!(either.iter().collect::<Vec<_>>(), [(eu, at(5)?), (us, at(9)?)]);
+/// assert_eq!(both.iter().collect::<Vec<_>>(), [(eu, at(4)?)]);
+/// assert!(both.is_within(&ours) && ours.is_within(&either));
+/// assert_eq!((either.len(), either.newest(), both.is_empty()), (2, at(9)?, false));
 /// # Ok::<(), driftless::ClockError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

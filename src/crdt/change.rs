@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use crate::causal::id::ReplicaId;
@@ -10,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::crdt::Key;
 use crate::crdt::value::Value;
 
-/// One step of the way from the root to what changed.
+/// One step of the way from the root to what changed. See [`Change`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PathItem {
@@ -58,9 +59,7 @@ impl ChangePath {
     ///
     /// Cost: that of a vector of as many references.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &PathItem> + ExactSizeIterator {
-        let mut items: Vec<_> = self.up().map(|step| &step.item).collect();
-        items.reverse();
-        items.into_iter()
+        self.into_iter()
     }
 
     /// The item nearest to what changed.
@@ -75,6 +74,23 @@ impl ChangePath {
     /// What tells whether two paths were made for one and the same place.
     fn address(&self) -> Option<*const Step> {
         self.0.as_ref().map(Arc::as_ptr)
+    }
+}
+
+impl<'a> IntoIterator for &'a ChangePath {
+    type Item = &'a PathItem;
+    type IntoIter = std::vec::IntoIter<&'a PathItem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let mut items: Vec<_> = self.up().map(|step| &step.item).collect();
+        items.reverse();
+        items.into_iter()
+    }
+}
+
+impl Hash for ChangePath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.up().for_each(|step| step.item.hash(state));
     }
 }
 
@@ -115,9 +131,26 @@ impl fmt::Debug for ChangePath {
 }
 
 /// One reading that is not what it was: made by a transaction, or by a merge. Nothing is reported for what reads the same.
+/// They are collected if [`Config::changes`](crate::Config::changes) is set.
 ///
 /// Readings: a register its latest value, a multi-value register the list of its values, a counter its sum, a flag and an
 /// element of a set `true`; `None` where nothing is.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, LwwRegister, MergeMap, PathItem, Replica, ReplicaId, Value};
+///
+/// let config = Config { changes: true, ..Config::default() };
+/// let mut eu: Replica<MergeMap<String, LwwRegister<i64>>> = Replica::new(ReplicaId::from_u128(1), config);
+/// eu.write(1_000, |prices| prices.update("kettle", |price| price.set(2_900)))?;
+/// let committed = eu.write(1_001, |prices| prices.update("kettle", |price| price.set(3_200)))?;
+///
+/// let change = &committed.changes[0];
+/// assert_eq!(change.path.last(), Some(&PathItem::Key(Value::from("kettle"))));
+/// assert_eq!((&change.before, &change.after), (&Some(Value::from(2_900)), &Some(Value::from(3_200))));
+/// assert_eq!((change.author, Some(change.stamp)), (eu.id(), committed.stamp));
+/// # Ok::<(), driftless::WriteError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
@@ -127,7 +160,7 @@ pub struct Change {
     pub before: Option<Value>,
     /// What is read there now.
     pub after: Option<Value>,
-    /// The replica whose event led to it: the newest among those that the merge brought for this place.
+    /// The replica whose event led to it: of the newest event among those that the merge brought for this place.
     pub author: ReplicaId,
     /// The stamp of that event.
     pub stamp: Timestamp,

@@ -49,8 +49,9 @@ struct Removed {
 /// otherwise, before anything changes. Additions made concurrently can together exceed the range all the same; replicas
 /// still agree, [`value`](Self::value) then reads the nearest bound and [`exact`](Self::exact) the sum itself.
 ///
-/// Metadata: one entry for each replica that added; for each removal, one record for each replica it saw counting, until
-/// that replica is known to have seen the removal.
+/// # Cost
+/// One entry for each replica that added, 32 bytes each; for each removal, one record for each replica it saw counting, until
+/// that replica is known to have seen the removal. Reading and writing go through the entries.
 ///
 /// Source: the resettable counter of Weidner, Almeida, *An Oblivious Observed-Reset Embeddable Replicated Counter* (2022),
 /// with the totals that a reset saw recorded beside the entries.
@@ -58,9 +59,18 @@ struct Removed {
 /// # Example
 /// ```
 /// use driftless::{Config, Counter, Replica, ReplicaId};
+///
 /// let mut eu: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<Counter> = Replica::new(ReplicaId::from_u128(2), Config::default());
 /// eu.transact(1_000, |visits| visits.add(3))?;
-/// assert_eq!(eu.state().value(), 3);
+/// us.merge(1_001, eu.delta_since(&us.vector()))?;
+///
+/// assert!(us.write(1_002, |visits| visits.reset())?.value);
+/// eu.transact(1_002, |visits| visits.add(4))?;            // neither has seen the other
+/// us.merge(1_003, eu.delta_since(&us.vector()))?;
+/// eu.merge(1_003, us.delta_since(&eu.vector()))?;
+/// assert_eq!((us.state().value(), eu.state().value()), (4, 4));
+/// assert!(us.state().is_counting());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -72,6 +82,17 @@ pub struct Counter {
 
 /// An addition would leave the range of 64 signed bits. To blame: the caller. Nothing was added; the rest of the
 /// transaction stands if the closure goes on and returns `Ok`.
+/// # Example
+/// ```
+/// use driftless::{Config, Counter, CounterOverflow, Replica, ReplicaId, TransactError};
+///
+/// let mut eu: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.transact(1_000, |visits| visits.add(i64::MAX))?;
+/// let refused = eu.transact(1_001, |visits| visits.add(1));
+/// assert_eq!(refused, Err(TransactError::Aborted(CounterOverflow { value: i64::MAX, by: 1 })));
+/// assert_eq!(eu.state().exact(), i128::from(i64::MAX));
+/// # Ok::<(), TransactError<CounterOverflow>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CounterOverflow {
     /// The value of the counter.
@@ -105,7 +126,7 @@ impl Counter {
         self.cell.live().map(|(dot, total)| self.worth(dot.origin, total)).sum()
     }
 
-    /// Whether any addition counts here that was not removed.
+    /// Whether any addition counts here that was not removed; also where the sum is 0.
     pub fn is_counting(&self) -> bool {
         self.cell.is_live()
     }
@@ -156,7 +177,7 @@ impl Counter {
 }
 
 impl Writer<'_, Counter> {
-    /// Adds `by`, which may be negative.
+    /// Adds `by`, which may be negative. Adding 0 is an event: the counter is there from then on.
     ///
     /// # Errors
     /// [`CounterOverflow`] if the value, or what this replica has added in all, would leave the range of `i64`. A value that

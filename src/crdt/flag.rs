@@ -24,14 +24,25 @@ const ITEMS: usize = 0;
 /// | enable | enabled | enabled |
 /// | disable | enabled | disabled |
 ///
-/// Disabling a flag that is not enabled is no event.
+/// Disabling a flag that is not enabled is no event; enabling one that is enabled is.
+///
+/// Cost: 16 bytes; each call is constant work, but for concurrent enablings.
+///
+/// Source: the enable-wins flag of Almeida, Shoker, Baquero, *Delta State Replicated Data Types* (2018), section 7.
 ///
 /// # Example
 /// ```
 /// use driftless::{Config, Flag, Replica, ReplicaId};
+///
 /// let mut eu: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<Flag> = Replica::new(ReplicaId::from_u128(2), Config::default());
 /// eu.write(1_000, |active| active.enable())?;
-/// assert!(eu.state().is_enabled());
+/// us.merge(1_001, eu.delta_since(&us.vector()))?;
+///
+/// assert!(us.write(1_002, |active| active.disable())?.value);
+/// eu.write(1_002, |active| active.enable())?;             // neither has seen the other
+/// us.merge(1_003, eu.delta_since(&us.vector()))?;
+/// assert!(us.state().is_enabled());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -51,7 +62,7 @@ impl Flag {
 }
 
 impl Writer<'_, Flag> {
-    /// Turns the flag on, even against a concurrent [`disable`](Self::disable).
+    /// Turns the flag on, which wins over a concurrent [`disable`](Self::disable).
     pub fn enable(&mut self) {
         let before_reading = self.txn.recorder.reading(|| read(&self.value.cell));
         let before = self.value.cell.write(self.txn.dot, ());

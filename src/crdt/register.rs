@@ -41,13 +41,14 @@ macro_rules! register {
         }
 
         impl<T> $name<T> {
-            /// All concurrent values, the last-writer-wins winner last. One, unless replicas wrote without having seen
-            /// each other; none, if the register was never written or was cleared.
+            /// All concurrent values, oldest first: the last-writer-wins winner is the last. One, unless replicas wrote
+            /// without having seen each other, at most one a replica; none, if the register was never written or was
+            /// cleared.
             pub fn all(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator {
                 self.cell.live().map(|(_, value)| value)
             }
 
-            /// As [`all`](Self::all), each with the stamp of its write.
+            /// As [`all`](Self::all), each with the stamp of its write: when it was written, by its author's clock.
             pub fn stamped(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &T)> + ExactSizeIterator {
                 self.cell.live().map(|(dot, value)| (dot.time, value))
             }
@@ -73,10 +74,20 @@ macro_rules! register {
             ///
             /// # Example
             /// ```
-            #[doc = concat!("use driftless::", stringify!($name), ";")]
+            #[doc = concat!("use driftless::{Config, ", stringify!($name), ", Replica, ReplicaId};")]
+            ///
             #[doc = concat!("fn longest(name: &", stringify!($name), "<String>) -> Option<&String> {")]
-            ///     name.resolve(|values| values.max_by_key(|name| name.len()))
+            ///     name.resolve(|names| names.max_by_key(|name| (name.len(), name.as_str())))
             /// }
+            ///
+            #[doc = concat!("type Name = Replica<", stringify!($name), "<String>>;")]
+            /// let mut eu = Name::new(ReplicaId::from_u128(1), Config::default());
+            /// let mut us = Name::new(ReplicaId::from_u128(2), Config::default());
+            /// eu.write(1_000, |name| name.set("Ada Lovelace"))?;
+            /// us.write(1_001, |name| name.set("Ada"))?;
+            /// eu.merge(1_002, us.delta_since(&eu.vector()))?;
+            /// assert_eq!(longest(eu.state()).map(String::as_str), Some("Ada Lovelace"));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             pub fn resolve<'a, R>(
                 &'a self,
@@ -85,7 +96,8 @@ macro_rules! register {
                 function(&mut self.all())
             }
 
-            /// Whether more than one value is held, because replicas wrote without having seen each other.
+            /// Whether more than one value is held, because replicas wrote without having seen each other. Writing settles
+            /// it.
             pub fn is_conflicted(&self) -> bool {
                 self.all().nth(1).is_some()
             }
@@ -108,8 +120,9 @@ macro_rules! register {
         }
 
         impl<T: Datum> Writer<'_, $name<T>> {
-            /// Writes a value. It supersedes all that this replica has seen here; what another replica writes
-            /// concurrently stays beside it.
+            /// Writes a value: one of the register's type, or what [stands for one](DatumFrom). It supersedes all that
+            /// this replica has seen here; what another replica writes concurrently stays beside it. A value that is
+            /// there already is written anew, and is an event.
             ///
             /// Cost: constant, while one replica writes the register or all have seen its writes.
             pub fn set<V>(&mut self, value: V)
@@ -126,6 +139,19 @@ macro_rules! register {
 
             /// Removes all values that this replica has seen here. A value that another replica writes concurrently
             /// survives. If there is none it is no event. Returns whether there was one.
+            ///
+            /// # Example
+            /// ```
+            #[doc = concat!("use driftless::{Config, ", stringify!($name), ", Replica, ReplicaId};")]
+            ///
+            #[doc = concat!("type Price = Replica<", stringify!($name), "<i64>>;")]
+            /// let mut eu = Price::new(ReplicaId::from_u128(1), Config::default());
+            /// eu.write(1_000, |price| price.set(2_900))?;
+            /// assert!(eu.write(1_001, |price| price.clear())?.value);
+            /// assert_eq!(eu.state().all().count(), 0);
+            /// assert_eq!(eu.write(1_002, |price| price.clear())?.stamp, None);
+            /// # Ok::<(), driftless::WriteError>(())
+            /// ```
             pub fn clear(&mut self) -> bool {
                 let before_reading = self.txn.recorder.reading(|| $read(&self.value.cell));
                 let Some(before) = self.value.cell.remove(self.txn.dot) else {
@@ -235,15 +261,45 @@ fn canonical_entries<T: Datum>(cell: &Cell<T>, canonical: &mut Canonical<'_>) {
 /// written concurrently are at hand: [`all`](Self::all), [`newest_non_null`](LwwRegister::newest_non_null),
 /// [`min`](Self::min), [`max`](Self::max), or a pure function of the application with [`resolve`](Self::resolve).
 ///
-/// Metadata: one stamp and the author's number, 16 bytes; a stamp more for each replica that wrote, until every member has
-/// seen it.
+/// # Cost
+/// Metadata: a stamp and the author's number, 16 bytes beside most values. Where several replicas wrote, also a box with 16
+/// bytes for each, until every member has seen it and it is [forgotten](crate::Replica::forget). Reading the latest is
+/// constant work.
+///
+/// Source: Johnson, Thomas, *The Maintenance of Duplicate Databases* (RFC 677, 1975), with a hybrid logical timestamp.
 ///
 /// # Example
 /// ```
 /// use driftless::{Config, LwwRegister, Replica, ReplicaId};
-/// let mut eu: Replica<LwwRegister<String>> = Replica::new(ReplicaId::from_u128(1), Config::default());
-/// eu.write(1_000, |name| name.set("Ada"))?;
-/// assert_eq!(eu.state().latest().map(String::as_str), Some("Ada"));
+///
+/// let mut eu: Replica<LwwRegister<i64>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<LwwRegister<i64>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// eu.write(1_000, |price| price.set(2_900))?;
+/// us.write(1_001, |price| price.set(2_500))?;             // neither has seen the other
+/// eu.merge(1_002, us.delta_since(&eu.vector()))?;
+///
+/// let price = eu.state();
+/// assert_eq!(price.latest(), Some(&2_500));
+/// assert!(price.is_conflicted());
+/// assert_eq!(price.all().collect::<Vec<_>>(), [&2_900, &2_500]);
+/// assert_eq!((price.min(), price.max()), (Some(&2_500), Some(&2_900)));
+/// let last = price.stamped().last().map(|(stamp, price)| (stamp.millis(), *price));
+/// assert_eq!(last, Some((1_001, 2_500)));
+///
+/// eu.write(1_003, |price| price.set(2_700))?;             // eu has seen both
+/// assert_eq!(eu.state().all().collect::<Vec<_>>(), [&2_700]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+/// A write of "nothing" need not win over a concurrent write of something:
+/// ```
+/// use driftless::{Config, LwwRegister, Replica, ReplicaId, Value};
+///
+/// let mut eu: Replica<LwwRegister<Option<u8>>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<LwwRegister<Option<u8>>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// eu.write(1_000, |age| age.set(36))?;
+/// us.write(1_001, |age| age.set(None))?;
+/// eu.merge(1_002, us.delta_since(&eu.vector()))?;
+/// assert_eq!((eu.state().latest(), eu.state().newest_non_null()), (Some(&None), Some(&36)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct LwwRegister<T> {
@@ -261,14 +317,29 @@ register!(LwwRegister, |cell: &Cell<T>| cell.latest().map(Value::of));
 
 /// A register that reads all values written concurrently, for the application or a person to settle.
 ///
-/// It merges as [`LwwRegister`] does and differs in what it shows: a change of it shows the distinct values, ordered.
+/// It merges as [`LwwRegister`] does, at the same cost, and differs in what it shows: there is no "latest", and a change of it
+/// shows the distinct values, ordered.
+///
+/// Source: the multi-value register of Shapiro et al., *A Comprehensive Study of Convergent and Commutative Replicated Data
+/// Types* (2011), section 3.2.2.
 ///
 /// # Example
 /// ```
 /// use driftless::{Config, MvRegister, Replica, ReplicaId};
-/// let mut eu: Replica<MvRegister<i64>> = Replica::new(ReplicaId::from_u128(1), Config::default());
-/// eu.write(1_000, |note| note.set(7))?;
-/// assert_eq!(eu.state().all().collect::<Vec<_>>(), [&7]);
+///
+/// let mut eu: Replica<MvRegister<u32>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<MvRegister<u32>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// let mut ap: Replica<MvRegister<u32>> = Replica::new(ReplicaId::from_u128(3), Config::default());
+/// for (replica, table) in [(&mut eu, 7), (&mut us, 4), (&mut ap, 7)] {
+///     replica.write(1_000, |tables| tables.set(table))?;
+/// }
+/// eu.merge(1_001, us.delta_since(&eu.vector()))?;
+/// eu.merge(1_001, ap.delta_since(&eu.vector()))?;
+/// assert_eq!(eu.state().all().collect::<Vec<_>>(), [&7, &4, &7]);
+/// assert_eq!(eu.state().distinct(), [&4, &7]);
+///
+/// eu.write(1_002, |table| table.set(4))?;                 // a person settled it
+/// assert!(!eu.state().is_conflicted());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct MvRegister<T> {
@@ -276,7 +347,7 @@ pub struct MvRegister<T> {
 }
 
 impl<T: Ord> MvRegister<T> {
-    /// The distinct values, ordered.
+    /// The distinct values, ordered: what two replicas both wrote stands once.
     pub fn distinct(&self) -> Vec<&T> {
         let mut values: Vec<_> = self.all().collect();
         values.sort_unstable();

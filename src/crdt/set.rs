@@ -27,19 +27,36 @@ use crate::wire::error::DecodeError;
 /// | add | in the set | in the set |
 /// | remove | in the set | gone |
 ///
-/// A removal takes away the additions it has seen. Removing what is not there is no event. It is a map from the element to
-/// a [`Flag`], at the cost of one.
+/// A removal takes away the additions it has seen. Removing what is not there is no event; adding what is there is one. It
+/// is a map from the element to a [`Flag`], at the cost of a [`MergeMap`].
+///
+/// Source: Bieniusa et al., *An Optimized Conflict-free Replicated Set* (2012).
 ///
 /// # Example
 /// ```
 /// use driftless::{Config, OrSet, Replica, ReplicaId};
+///
 /// let mut eu: Replica<OrSet<String>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<OrSet<String>> = Replica::new(ReplicaId::from_u128(2), Config::default());
 /// eu.write(1_000, |tags| {
 ///     tags.add("admin");
 ///     tags.add("staff");
-///     tags.remove("admin");
 /// })?;
-/// assert_eq!(eu.state().iter().collect::<Vec<_>>(), ["staff"]);
+/// us.merge(1_001, eu.delta_since(&us.vector()))?;
+///
+/// assert!(eu.write(1_002, |tags| tags.remove("admin") && tags.remove("staff"))?.value);
+/// us.write(1_002, |tags| tags.add("admin"))?;             // neither has seen the other
+/// us.merge(1_003, eu.delta_since(&us.vector()))?;
+/// let tags = us.state();
+/// assert!(tags.contains("admin") && !tags.contains("staff"));
+/// assert_eq!((tags.len(), tags.is_empty()), (1, false));
+/// assert_eq!(tags.rows(), 2, "that \"staff\" is removed is kept until all have seen it");
+/// assert_eq!(tags.iter().collect::<Vec<_>>(), ["admin"]);
+/// for tag in tags {
+///     println!("{tag}");
+/// }
+///
+/// assert_eq!(us.write(1_004, |tags| tags.clear())?.value, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct OrSet<T> {
@@ -75,7 +92,7 @@ impl<T: Key> OrSet<T> {
         self.elements.contains_key(element)
     }
 
-    /// The number of elements.
+    /// The number of elements, at hand.
     pub fn len(&self) -> usize {
         self.elements.len()
     }
@@ -131,7 +148,8 @@ impl<T: Key> Writer<'_, OrSet<T>> {
         Writer { value: &mut self.value.elements, txn: self.txn, path: self.path.clone() }
     }
 
-    /// Adds an element. An element that is there already is added anew, so that it wins over a concurrent removal.
+    /// Adds an element. An element that is there already is added anew, so that it wins over a concurrent removal: that is
+    /// an event, and is shipped.
     pub fn add<Q>(&mut self, element: &Q)
     where
         T: Borrow<Q>,

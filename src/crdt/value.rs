@@ -14,8 +14,19 @@ use crate::crdt::DatumFrom;
 /// The MessagePack extension type of a UUID.
 const UUID_EXTENSION: i8 = 1;
 
-/// A floating-point number with a total order: −NaN < −∞ < … < −0.0 < 0.0 < … < ∞ < NaN (IEEE 754, `totalOrder`). Two are
-/// equal if their bits are, so that each can be an element of a set and no replica reads another's number differently.
+/// A floating-point number with a total order: −NaN < −∞ < … < −0.0 < 0.0 < … < ∞ < NaN. Two are equal if their bits are,
+/// so that each can be a key or an element of a set, and no replica reads another's number differently.
+///
+/// Source: IEEE 754-2008, section 5.10, `totalOrder`.
+///
+/// # Example
+/// ```
+/// use driftless::Float;
+///
+/// assert!(Float(-0.0) < Float(0.0) && Float(1e300) < Float(f64::NAN));
+/// assert_eq!(Float(f64::NAN), Float::from(f64::NAN));
+/// assert_eq!(f64::from(Float(0.5)), 0.5);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Float(pub f64);
@@ -66,13 +77,24 @@ impl fmt::Display for Float {
 
 /// A value of any shape: what a [`Document`](crate::Document) holds, and how changes are shown.
 ///
-/// Values order by kind, in the order below, then within the kind. Integers and floats are never equal.
+/// Values order by kind, in the order below, then within the kind. Integers and floats are never equal. It is made from
+/// plain values with `From`, shown as JSON, and read and written by serde in any self-describing format; where that has no
+/// UUIDs or bytes (JSON), they come back as text or a list.
+///
+/// The kinds are all there are in this version of the [wire format](crate::Delta): one more would be a new version.
 ///
 /// # Example
 /// ```
 /// use driftless::Value;
-/// let value = Value::from(vec![Value::from(1), Value::from("a"), Value::Null]);
-/// assert_eq!(value.to_string(), r#"[1,"a",null]"#);
+///
+/// let value = Value::from(vec![Value::from(1), Value::from("a"), Value::from(0.5), Value::Null]);
+/// assert_eq!(value.to_string(), r#"[1,"a",0.5,null]"#);
+/// assert!(Value::from(None::<i64>).is_null());
+/// assert_eq!((value.depth(), Value::from(1).depth()), (1, 0));
+/// match value {
+///     Value::List(values) => assert!(values[0] < values[1], "integers come before texts"),
+///     other => println!("no list: {other}"),
+/// }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
@@ -98,8 +120,17 @@ pub enum Value {
 }
 
 impl Value {
-    /// How a plain value shows itself. What no `Value` can show (an integer beyond 64 signed bits, a map whose keys are no
-    /// text) is shown as the bytes of its MessagePack.
+    /// How a plain value shows itself: as it is shipped, so a struct as the list of its fields. What no `Value` can show (an
+    /// integer beyond 64 signed bits, a map whose keys are no text) is shown as the bytes of its MessagePack; what cannot be
+    /// serialized, as the text of that error. [Changes](crate::Change) show keys and values in this way.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::Value;
+    ///
+    /// assert_eq!(Value::of(&("Ada", 36_u8)), Value::from(vec![Value::from("Ada"), Value::from(36)]));
+    /// assert!(matches!(Value::of(&u64::MAX), Value::Bytes(_)));
+    /// ```
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
         match rmp_serde::to_vec(value) {
             Ok(bytes) => rmp_serde::from_slice(&bytes).unwrap_or(Self::Bytes(bytes)),

@@ -7,7 +7,8 @@ use crate::crdt::map::MergeMap;
 use crate::crdt::map::rows;
 use crate::crdt::{Crdt, Key};
 
-/// The keys of a [`MergeMap`] and their values, in no order that means anything. Made by [`MergeMap::iter`].
+/// The keys of a [`MergeMap`] and their values, in no order that means anything. Made by [`MergeMap::iter`], and by a loop over
+/// the map; it knows how many are to come.
 pub struct Entries<'a, K, V> {
     rows: rows::Iter<'a, K, V>,
     /// How many are still to come.
