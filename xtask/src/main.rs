@@ -1,6 +1,7 @@
 //! What CI runs, runnable by hand: `cargo run -p xtask -- ci`, or one check alone.
 
 mod ci;
+mod faults;
 mod layers;
 mod report;
 mod scenarios;
@@ -13,6 +14,8 @@ const USAGE: &str = "usage: cargo run -p xtask -- <task>
 
 tasks:
   ci         all that CI runs, in its order, up to the first failure
+  faults     plants each fault of tests/faults in a copy: the test that it names must fail; `faults NAME` plants some,
+             `faults --check` looks only whether the patches still apply
   layers     modules of src/ import from lower layers only, by full path
   scenarios  each scenario in docs/testing.md has a test, or a reason why not
   tidy       no tracked file holds what should not be committed, none is too long";
@@ -22,6 +25,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => ci::run(&root),
+        ["faults", "--check"] => report::show("faults", faults::check(&root)),
+        ["faults"] => report::show("faults", faults::replay(&root, "")),
+        ["faults", name] => report::show("faults", faults::replay(&root, name)),
         ["layers"] => report::show("layers", layers::check(&root)),
         ["scenarios"] => report::show("scenarios", scenarios::check(&root)),
         ["tidy"] => report::show("tidy", tidy::check(&root)),
