@@ -157,3 +157,32 @@ fn concurrent_values_are_counted_and_read_from_both_ends() {
     assert_eq!(eu.state().stamped().map(|(stamp, _)| stamp.millis()).collect::<Vec<_>>(), [1_000, 1_001]);
     assert_eq!(ap.state().latest(), Some(&2));
 }
+
+#[test]
+fn registers_conflict_and_what_always_adds_up_does_not() {
+    #[derive(Crdt)]
+    struct Everything {
+        price: LwwRegister<u32>,
+        table: MvRegister<u32>,
+        stock: Counter,
+        tags: OrSet<u32>,
+        is_open: Flag,
+    }
+    let [mut eu, mut us] =
+        [1, 2].map(|id| Replica::<Everything>::new(ReplicaId::from_u128(id), Config::default()));
+    for (number, replica) in [&mut eu, &mut us].into_iter().enumerate() {
+        replica
+            .transact(1_000, |all| {
+                all.price().set(number as u32);
+                all.table().set(number as u32);
+                all.tags().add(&7);
+                all.is_open().enable();
+                all.stock().add(1)
+            })
+            .unwrap();
+    }
+    assert_eq!(eu.merge(1_001, us.delta_since(&eu.vector())).unwrap().conflicts, 2);
+    us.merge(1_001, eu.delta_since(&us.vector())).unwrap();
+    us.transact(1_002, |all| all.stock().add(1)).unwrap();
+    assert_eq!(eu.merge(1_003, us.delta_since(&eu.vector())).unwrap().conflicts, 0);
+}

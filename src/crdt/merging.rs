@@ -24,7 +24,7 @@ pub struct Merging<'a> {
     pub(crate) fresh: Marks,
     /// Whether the current row has marks that can be forgotten one day.
     pub(crate) residue: bool,
-    /// How many cells came to hold concurrent values.
+    /// How many registers came to hold concurrent values.
     pub(crate) conflicts: usize,
     pub(crate) recorder: Recorder,
     /// What keys are hashed with.
@@ -51,19 +51,21 @@ impl Merging<'_> {
         self.sight().absence_speaks()
     }
 
-    /// Joins a cell; `read` is what its type reads from it.
+    /// Joins a cell; `read` is what its type reads from it. Returns whether it holds concurrent payloads now, some of them new.
     pub(crate) fn join_cell<T>(
         &mut self,
         ours: &mut Cell<T>,
         theirs: Cell<T>,
         path: &Path<'_>,
         read: impl Fn(&Cell<T>) -> Option<Value>,
-    ) {
+    ) -> bool {
         let before = self.recorder.reading(|| read(ours));
         let newest = self.newest(&theirs);
-        if self.join_unrecorded(ours, theirs).changed {
+        let joined = self.join_unrecorded(ours, theirs);
+        if joined.changed {
             self.record(path, newest.or_else(|| ours.marks().newest()), before, || read(ours));
         }
+        joined.conflict
     }
 
     /// Joins a cell and leaves it to the caller to record what that changed.
@@ -72,7 +74,6 @@ impl Merging<'_> {
         let joined = ours.join(theirs, &self.sight(), &mut fresh);
         self.fresh = fresh;
         self.residue |= joined.residue;
-        self.conflicts += usize::from(joined.conflict);
         joined
     }
 

@@ -188,7 +188,8 @@ macro_rules! register {
             }
 
             fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
-                merging.join_cell(&mut self.cell, theirs.cell, path, $read);
+                let is_conflict = merging.join_cell(&mut self.cell, theirs.cell, path, $read);
+                merging.conflicts += usize::from(is_conflict);
             }
 
             fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
