@@ -45,7 +45,7 @@ struct Removed {
 /// | add | both count | counts: a removal takes away what it had seen, exactly |
 /// | reset | the addition counts | what both had seen is gone once |
 ///
-/// A replica's own additions must stay within `i64`, and so must the value it sees: [`add`](Writer::add) is refused
+/// A replica's own additions must stay within `i64`, and so must the value it sees: `add` is refused
 /// otherwise, before anything changes. Additions made concurrently can together exceed the range all the same; replicas
 /// still agree, [`value`](Self::value) then reads the nearest bound and [`exact`](Self::exact) the sum itself.
 ///

@@ -45,7 +45,31 @@ use crate::wire::error::DecodeError;
 
 /// A plain value that a register can hold: anything that serde can write and read back as it was.
 ///
-/// It is shipped as MessagePack, structs as arrays: a field added to it is a change of schema.
+/// It is shipped as MessagePack, structs as arrays: a field added to it is a change of schema. What is written must be read
+/// back as it was; a value that cannot be serialized can be set but not shipped ([`EncodeError`](crate::EncodeError)), and one
+/// larger or deeper than the receivers' [`Limits`](crate::Limits) is refused there.
+///
+/// It is implemented for all types that can be such values, and not by hand.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, LwwRegister, Replica, ReplicaId};
+///
+/// #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+/// enum Price {
+///     Free,
+///     Cents(u32),
+/// }
+///
+/// let mut eu: Replica<LwwRegister<Price>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<LwwRegister<Price>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// eu.write(1_000, |price| price.set(Price::Free))?;
+/// eu.write(1_001, |price| price.set(Price::Cents(2_900)))?;
+/// let bytes = eu.delta_since(&us.vector()).encode()?;
+/// us.merge(1_002, us.decode(&bytes)?)?;
+/// assert_eq!(us.state().latest(), Some(&Price::Cents(2_900)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Datum: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Datum for T {}
@@ -124,7 +148,26 @@ impl DatumFrom<&String> for String {
 
 /// A plain value that can be a map's key or a set's element.
 ///
-/// Its `Eq`, `Ord` and `Hash` must agree with each other and must not panic; equal keys must serialize to equal bytes.
+/// Its `Eq`, `Ord` and `Hash` must agree with each other and must not panic; equal keys must serialize to equal bytes. A panic
+/// in the middle of a merge leaves the replica unusable: [`MergeError::Poisoned`](crate::MergeError::Poisoned). Plain floats
+/// are no keys, [`Float`](crate::Float) is.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, MergeMap, OrSet, Replica, ReplicaId};
+///
+/// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+/// struct Seat {
+///     row: u16,
+///     place: char,
+/// }
+///
+/// let mut eu: Replica<MergeMap<Seat, OrSet<String>>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let seat = Seat { row: 12, place: 'C' };
+/// eu.write(1_000, |seats| seats.update(&seat, |wishes| wishes.add("vegetarian")))?;
+/// assert!(eu.state().contains_key(&seat));
+/// # Ok::<(), driftless::WriteError>(())
+/// ```
 pub trait Key: Datum + Eq + Ord + Hash {}
 
 impl<T: Datum + Eq + Ord + Hash> Key for T {}
@@ -170,7 +213,8 @@ impl<T: Datum + Eq + Ord + Hash> Key for T {}
     note = "wrap a plain value in `LwwRegister<..>` (or `MvRegister<..>`), or derive `Crdt` for a struct of CRDTs"
 )]
 pub trait Crdt: Sized + Send + Sync + 'static {
-    /// The handle through which a transaction writes: it takes note of what was, so that an error or a panic undoes it.
+    /// The handle through which a transaction writes: it takes note of what was, so that an error or a panic undoes it. A
+    /// [`Writer`] for the types of this crate, `UserMut<'_>` for a struct `User`.
     type Mut<'a>;
 
     /// The state that nothing has happened to.

@@ -143,13 +143,44 @@ pub struct Sinking<'a> {
     pub(crate) txn: &'a mut Txn,
 }
 
-/// Borrows a value and the transaction that may write it. Reading goes through: a handle of a register can be asked for
-/// the latest value, one of a map for a key.
+/// A handle: borrows a value and the transaction that may write it. Reading goes through: a handle of a register can be asked
+/// for the latest value, one of a map for a key, and what the transaction wrote before is read.
 ///
 /// The methods that write are those of the type: see [`LwwRegister`](crate::LwwRegister),
 /// [`MvRegister`](crate::MvRegister), [`Flag`](crate::Flag), [`OrSet`](crate::OrSet), [`Counter`](crate::Counter),
 /// [`MergeMap`](crate::MergeMap) and [`Document`](crate::Document). A struct with `#[derive(Crdt)]` has a handle of its
 /// own, with a method for each field.
+///
+/// It is named to pass it on: `Writer<'_, MergeMap<..>>`, and for any state `<S as Crdt>::Mut<'_>`.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Crdt, LwwRegister, MergeMap, Replica, ReplicaId, Writer};
+///
+/// #[derive(Crdt)]
+/// struct User {
+///     name: LwwRegister<String>,
+/// }
+///
+/// fn rename(user: &mut UserMut<'_>, name: &str) -> bool {
+///     let is_new = user.name.latest().map(String::as_str) != Some(name);
+///     if is_new {
+///         user.name().set(name);
+///     }
+///     is_new
+/// }
+///
+/// fn rename_all(users: &mut Writer<'_, MergeMap<u64, User>>, name: &str) -> usize {
+///     let keys: Vec<u64> = users.keys().copied().collect();
+///     keys.iter().filter(|key| users.update(*key, |user| rename(user, name))).count()
+/// }
+///
+/// let mut eu: Replica<MergeMap<u64, User>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.write(1_000, |users| users.update(&7, |user| rename(user, "Ada")))?;
+/// assert_eq!(eu.write(1_001, |users| rename_all(users, "Ada"))?.value, 0);
+/// assert_eq!(eu.write(1_002, |users| rename_all(users, "Grace"))?.value, 1);
+/// # Ok::<(), driftless::WriteError>(())
+/// ```
 pub struct Writer<'a, C> {
     pub(crate) value: &'a mut C,
     pub(crate) txn: &'a mut Txn,

@@ -87,7 +87,28 @@ impl<S: Crdt> Held<S> {
 
 /// What a replica held at one moment. It does not change, and it can be read on any thread.
 ///
-/// It reads as the state: `snapshot.get(&key)`.
+/// It reads as the state: `snapshot.get(&key)`. A clone costs a reference count. As long as a snapshot is held, the first write
+/// to each page of 32 rows copies that page.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Counter, Replica, ReplicaId, VersionVector};
+///
+/// let mut eu: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.transact(1_000, |visits| visits.add(1))?;
+/// let snapshot = eu.snapshot();
+/// let reader = std::thread::spawn(move || {
+///     let bytes = snapshot.delta_since(&VersionVector::new()).encode();       // serving a peer, say
+///     (snapshot.value(), snapshot.vector(), snapshot.digest(), snapshot.canonical_bytes(), bytes)
+/// });
+/// let before = (eu.vector(), eu.digest(), eu.canonical_bytes());
+/// eu.transact(1_001, |visits| visits.add(1))?;
+///
+/// let (value, vector, digest, bytes, message) = reader.join().expect("it does not panic");
+/// assert_eq!((value, (vector, digest, bytes)), (1, before));
+/// assert!(message.is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Snapshot<S> {
     held: Arc<Held<S>>,
@@ -112,17 +133,18 @@ impl<S: Crdt> Snapshot<S> {
         Self { held: Arc::new(held) }
     }
 
-    /// What was held of whom.
+    /// What was held of whom; as [`Replica::vector`](crate::Replica::vector).
     pub fn vector(&self) -> VersionVector {
         self.held.vector()
     }
 
-    /// The digest of what was live.
+    /// The digest of what was live; as [`Replica::digest`](crate::Replica::digest), on a reader's thread.
     pub fn digest(&self) -> Digest {
         self.held.digest()
     }
 
-    /// What was live, in one canonical order: what the digest is made of.
+    /// What was live, in one canonical order: what the digest is made of; as
+    /// [`Replica::canonical_bytes`](crate::Replica::canonical_bytes).
     pub fn canonical_bytes(&self) -> Vec<u8> {
         self.held.canonical_bytes()
     }
@@ -136,7 +158,20 @@ impl<S: Crdt> Snapshot<S> {
 }
 
 /// A digest of what is live: XXH3, 128 bits, of the canonical bytes. Equal version vectors and different digests prove a
-/// fault. It finds accidents; it does not withstand an attacker.
+/// fault. It finds accidents; it does not withstand an attacker. It is shown as 32 hexadecimal digits.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Digest, Flag, Replica, ReplicaId};
+///
+/// let mut eu: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let empty = eu.digest();
+/// eu.write(1_000, |flag| flag.enable())?;
+/// assert_ne!(eu.digest(), empty);
+/// let sent = eu.digest().bits().to_be_bytes();
+/// assert_eq!(Digest::from_bits(u128::from_be_bytes(sent)), eu.digest());
+/// # Ok::<(), driftless::WriteError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(u128);
 

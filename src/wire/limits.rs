@@ -2,13 +2,29 @@
 
 /// The most that a message may hold. Whatever exceeds a limit is refused with an error, before memory is taken for it.
 ///
-/// The limits are of the receiver. A cluster should agree on them: what one replica may write and ship, all must accept.
+/// The limits are of the receiver; writing knows none of them. A cluster should agree on them: what one replica may write and
+/// ship, all must accept. What a receiver refuses stays refused until it is overwritten or removed, or the limit raised.
+///
+/// They are made with `..Limits::default()`: a later version may have more fields.
 ///
 /// # Example
 /// ```
-/// use driftless::Limits;
-/// let limits = Limits { text_bytes: 64 * 1024, ..Limits::default() };
-/// assert_eq!(limits.depth, 64);
+/// use driftless::{Config, DecodeError, Limits, LwwRegister, MergeError, Replica, ReplicaId};
+///
+/// let limits = Limits { text_bytes: 280, ..Limits::default() };
+/// let config = Config { limits, ..Config::default() };
+/// let mut us: Replica<LwwRegister<String>> = Replica::new(ReplicaId::from_u128(2), config);
+/// let mut eu: Replica<LwwRegister<String>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+///
+/// eu.write(1_000, |note| note.set("x".repeat(281)))?;
+/// let bytes = eu.delta_since(&us.vector()).encode()?;
+/// let limit = DecodeError::Limit { limit: "text_bytes", allowed: 280 };
+/// assert_eq!(us.decode(&bytes).err(), Some(MergeError::Decode(limit)));
+///
+/// eu.write(1_001, |note| note.set("short"))?;
+/// let bytes = eu.delta_since(&us.vector()).encode()?;     // what was overwritten is not shipped
+/// us.merge(1_002, us.decode(&bytes)?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -22,7 +22,7 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 
-/// What a name in a [`Document`] can hold.
+/// What a name in a [`Document`] can hold. More kinds may come in a later version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -53,7 +53,27 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why a document was not written. To blame: the caller. Nothing was written by the call.
+/// Why a document was not written. To blame: the caller. Nothing was written by the call; what the transaction wrote before
+/// stands if the closure goes on and returns `Ok`.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Document, DocumentError, Kind, Replica, ReplicaId, TransactError};
+///
+/// let mut eu: Replica<Document> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let refused = eu.transact(1_000, |doc| {
+///     doc.set(&["visits"], 3)?;
+///     doc.increment(&["visits"], 1)
+/// });
+/// let wrong_kind = DocumentError::WrongKind { asked: Kind::Counter, found: Kind::Register };
+/// assert_eq!(refused.unwrap_err(), TransactError::Aborted(wrong_kind));
+/// assert!(eu.state().names::<&str>(&[]).is_empty(), "the closure returned an error, so all was undone");
+///
+/// let refused = eu.transact(1_001, |doc| doc.set::<&str>(&[], 3));
+/// assert_eq!(refused.unwrap_err(), TransactError::Aborted(DocumentError::EmptyPath));
+/// let deep = vec!["a"; Document::MAX_DEPTH + 1];
+/// assert!(eu.transact(1_002, |doc| doc.enable(&deep)).is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DocumentError {
@@ -64,7 +84,7 @@ pub enum DocumentError {
         /// How many levels there are.
         depth: usize,
     },
-    /// Something of another kind is live at the name. Delete it first, or write it as what it is.
+    /// Something of another kind, and nothing of this one, is live at the name. Delete it first, or write it as what it is.
     WrongKind {
         /// The kind that was asked for.
         asked: Kind,
@@ -110,23 +130,62 @@ impl From<CounterOverflow> for DocumentError {
 ///
 /// It merges path by path, each kind as its type does: see [`LwwRegister`], [`MvRegister`], [`OrSet`], [`Counter`],
 /// [`Flag`](crate::Flag) and [`MergeMap`]. If replicas that have not seen each other write different kinds at one name, both
-/// are kept, each readable as what it is, until one is deleted; such a merge never fails.
+/// are kept, each readable as what it is, until the name is deleted; such a merge never fails.
+///
+/// Where the shape is known, a struct with `#[derive(Crdt)]` is smaller, faster and checked by the compiler.
+///
+/// # Cost
+/// A look-up in a hash map for each name of the path. A field costs about what a row of a [`MergeMap`] does, and its name.
 ///
 /// # Example
 /// ```
 /// use driftless::{Config, Document, Replica, ReplicaId, Value};
+///
 /// let mut eu: Replica<Document> = Replica::new(ReplicaId::from_u128(1), Config::default());
 /// eu.transact(1_000, |doc| {
-///     doc.set(&["users", "u1", "name"], "Ada")?;
-///     doc.add(&["users", "u1", "tags"], "admin")?;
-///     doc.increment(&["users", "u1", "visits"], 1)
+///     doc.set(&["u1", "name"], "Ada")?;                  // a register: the last write is read
+///     doc.assign(&["u1", "table"], 7)?;                  // a multi-value register
+///     doc.add(&["u1", "tags"], "admin")?;                // a set
+///     doc.add(&["u1", "tags"], "staff")?;
+///     doc.increment(&["u1", "visits"], 3)?;              // a counter
+///     doc.enable(&["u1", "active"])                      // a flag
 /// })?;
-/// let name = eu.state().get(&["users", "u1", "name"]);
-/// assert_eq!(name, Some(&Value::from("Ada")));
-/// assert_eq!(
-///     eu.state().to_value().to_string(),
-///     r#"{"users":{"u1":{"name":"Ada","tags":["admin"],"visits":1}}}"#
-/// );
+/// let doc = eu.state();
+/// assert_eq!(doc.get(&["u1", "name"]), Some(&Value::from("Ada")));
+/// assert_eq!(doc.register(&["u1", "name"]).map(|name| name.is_conflicted()), Some(false));
+/// assert_eq!(doc.values(&["u1", "table"]).map(|table| table.distinct()), Some(vec![&Value::from(7)]));
+/// assert_eq!(doc.set_at(&["u1", "tags"]).map(|tags| tags.len()), Some(2));
+/// assert_eq!(doc.counter(&["u1", "visits"]).map(|visits| visits.value()), Some(3));
+/// assert!(doc.is_enabled(&["u1", "active"]) && !doc.is_enabled(&["u2", "active"]));
+/// assert_eq!(doc.names(&["u1"]), ["active", "name", "table", "tags", "visits"]);
+/// assert_eq!(doc.names::<&str>(&[]), ["u1"]);
+///
+/// let (was_on, was_in, was_there) = eu
+///     .transact(1_001, |doc| {
+///         let was_on = doc.disable(&["u1", "active"])?;
+///         let was_in = doc.remove(&["u1", "tags"], "staff")?;
+///         Ok::<_, driftless::DocumentError>((was_on, was_in, doc.delete(&["u1", "table"])?))
+///     })?
+///     .value;
+/// assert!(was_on && was_in && was_there);
+/// let shown = r#"{"u1":{"name":"Ada","tags":["admin"],"visits":3}}"#;
+/// assert_eq!(eu.state().to_value().to_string(), shown);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+/// Different kinds at one name, written concurrently:
+/// ```
+/// use driftless::{Config, Document, Kind, Replica, ReplicaId, Value};
+///
+/// let mut eu: Replica<Document> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<Document> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// eu.transact(1_000, |doc| doc.set(&["stock"], "plenty"))?;
+/// us.transact(1_000, |doc| doc.increment(&["stock"], 20))?;
+/// eu.merge(1_001, us.delta_since(&eu.vector()))?;
+///
+/// assert_eq!(eu.state().kinds(&["stock"]), [Kind::Register, Kind::Counter]);
+/// assert_eq!(eu.state().get(&["stock"]), Some(&Value::from("plenty")));
+/// assert_eq!(eu.state().counter(&["stock"]).map(|stock| stock.value()), Some(20));
+/// assert_eq!(eu.state().to_value().to_string(), r#"{"stock":"plenty"}"#);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Default)]
@@ -161,12 +220,12 @@ impl Document {
         map.get(name.as_ref())
     }
 
-    /// The value of the register at a path, written last.
+    /// The value of the register at a path, written last. `None` if there is no register, or the path is empty.
     pub fn get<P: AsRef<str>>(&self, path: &[P]) -> Option<&Value> {
         self.register(path)?.latest()
     }
 
-    /// The register at a path.
+    /// The register at a path, with all that was written there concurrently.
     pub fn register<P: AsRef<str>>(&self, path: &[P]) -> Option<&LwwRegister<Value>> {
         self.field(path)?.register()
     }
@@ -191,7 +250,7 @@ impl Document {
         self.field(path).and_then(Field::flag).is_some_and(|flag| flag.is_enabled())
     }
 
-    /// The names below a path, ordered; those of the document itself for an empty path.
+    /// The names below a path, ordered; those of the document itself for an empty path, `names::<&str>(&[])`.
     pub fn names<P: AsRef<str>>(&self, path: &[P]) -> Vec<&str> {
         let map = if path.is_empty() { Some(&self.fields) } else { self.field(path).and_then(Field::map) };
         let mut names: Vec<_> = map.into_iter().flat_map(MergeMap::keys).map(String::as_str).collect();
@@ -207,13 +266,15 @@ impl Document {
     /// All of the document as one value: a register as its latest value, a multi-value register and a set as ordered lists,
     /// a counter as its sum, a flag as `true`, a map as a map. Where several kinds are live at one name the first of them,
     /// in the order of [`Kind`], is shown.
+    ///
+    /// Cost: that of reading, copying and ordering all of it.
     pub fn to_value(&self) -> Value {
         field::map_to_value(&self.fields)
     }
 }
 
 impl Writer<'_, Document> {
-    /// Writes the last-writer-wins register at a path.
+    /// Writes the last-writer-wins register at a path, and the maps that lead there.
     ///
     /// # Errors
     /// [`DocumentError`]; nothing is written.
