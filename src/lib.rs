@@ -68,6 +68,43 @@ mod delta;
 mod replica;
 mod wire;
 
+/// Derives the trait [`Crdt`](trait@Crdt) for a struct whose fields are mergeable, and a handle to write it.
+///
+/// # Example
+/// For a struct `Product` the handle is `ProductMut`, with a method for each field:
+/// ```
+/// use driftless::{Config, Counter, CounterOverflow, Crdt, LwwRegister, MergeMap, OrSet, Replica, ReplicaId};
+///
+/// #[derive(Debug, Crdt)]
+/// pub struct Product {
+///     /// In cents.
+///     pub price: LwwRegister<u32>,
+///     pub stock: Counter,
+///     pub sizes: MergeMap<String, Size>,
+/// }
+///
+/// #[derive(Debug, Crdt)]
+/// pub struct Size {
+///     pub colours: OrSet<String>,
+/// }
+///
+/// fn restock(product: &mut ProductMut<'_>, size: &str, colour: &str) -> Result<(), CounterOverflow> {
+///     product.sizes().update(size, |size| size.colours().add(colour));
+///     product.stock().add(1)
+/// }
+///
+/// let mut eu: Replica<Product> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.transact(1_000, |product| {
+///     product.price().set(2_900);
+///     restock(product, "L", "red")?;
+///     restock(product, "L", "blue")
+/// })?;
+/// assert_eq!(eu.state().stock.value(), 2);
+/// assert_eq!(eu.state().sizes.get("L").map(|size| size.colours.len()), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What it does
 pub use driftless_derive::Crdt;
 
 pub use causal::id::ReplicaId;

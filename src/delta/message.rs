@@ -148,7 +148,10 @@ impl Head {
 }
 
 impl<S: Crdt> Delta<S> {
-    /// The delta as one message.
+    /// The delta as one message, however large: receivers accept [`Limits::message_bytes`](crate::Limits::message_bytes). The
+    /// same delta gives the same bytes on every platform.
+    ///
+    /// Cost: proportional to what it holds.
     ///
     /// # Errors
     /// [`EncodeError`]: a value of the application cannot be serialized, or there are too many replicas.
@@ -160,10 +163,11 @@ impl<S: Crdt> Delta<S> {
     }
 
     /// The delta as messages of at most about `chunk_bytes` bytes each, to be staged at the receiver in a
-    /// [`PendingDelta`](crate::PendingDelta) and merged as one when the last has arrived. A single value larger than that
-    /// makes a larger message.
+    /// [`PendingDelta`](crate::PendingDelta), which has an example, and merged as one when the last has arrived. A single
+    /// register, flag or counter larger than that makes a larger message, and any may be a few bytes larger: leave room below
+    /// the receiver's [`Limits::message_bytes`](crate::Limits::message_bytes). There is always at least one message.
     ///
-    /// Cost: each value is written twice, once to measure it.
+    /// Cost: each value is written twice, once to measure it. A chunk is made when it is asked for.
     pub fn into_chunks(self, chunk_bytes: usize) -> Chunks<S> {
         Chunks { delta: self, room: chunk_bytes, next: Some(0), previous: 0 }
     }
@@ -321,7 +325,7 @@ impl Table {
     }
 }
 
-/// The chunks of a delta, one message after the other.
+/// The chunks of a delta, one message after the other. Made by [`Delta::into_chunks`]. After an error there are no more.
 #[must_use = "a chunk is made when it is asked for"]
 #[derive(Debug)]
 pub struct Chunks<S> {

@@ -31,7 +31,29 @@ use crate::crdt::Crdt;
 /// What one replica holds and another lacks.
 ///
 /// Made by [`Replica::delta_since`](crate::Replica::delta_since), or from bytes by
-/// [`Replica::decode`](crate::Replica::decode); merged by [`Replica::merge`](crate::Replica::merge).
+/// [`Replica::decode`](crate::Replica::decode); merged by [`Replica::merge`](crate::Replica::merge). It holds the cells that
+/// events between [`from`](Self::from) and [`to`](Self::to) touched, whole, as they are now: what was overwritten is not in it.
+///
+/// A clone shares what it holds. `docs/wire-format.md` describes the bytes.
+///
+/// Source: delta-states, and the condition under which they may be merged, from Almeida, Shoker, Baquero, *Delta State
+/// Replicated Data Types* (2018), sections 4 and 5.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, LwwRegister, Replica, ReplicaId, VersionVector};
+///
+/// let mut eu: Replica<LwwRegister<String>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// eu.write(1_000, |name| name.set("Ada"))?;
+/// let delta = eu.delta_since(&VersionVector::new());
+/// assert_eq!((delta.from(), delta.to()), (VersionVector::new(), eu.vector()));
+/// assert!(!delta.is_empty() && !delta.is_complete() && !delta.is_chunk());
+///
+/// let bytes = delta.encode()?;
+/// let us: Replica<LwwRegister<String>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// assert_eq!(us.decode(&bytes)?.to(), eu.vector());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Delta<S> {
     /// The ids that the numbers in `state` and in the vectors mean.
     pub(crate) origins: Arc<Origins>,
@@ -100,7 +122,32 @@ impl<S: Crdt> Delta<S> {
         self.cut.is_none() && self.to.within(&self.from)
     }
 
-    /// Whether it is all that the sender holds. Then what it does not contain, and the sender had seen, is gone.
+    /// Whether it is all that the sender holds, because it has forgotten removals that the receiver had not seen. Then what it
+    /// does not contain, and the sender had seen, is gone. It is never a gap.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, OrSet, Replica, ReplicaId};
+    ///
+    /// let mut eu: Replica<OrSet<u8>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut us: Replica<OrSet<u8>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    /// eu.write(1_000, |set| set.add(&1))?;
+    /// us.merge(1_001, eu.delta_since(&us.vector()))?;
+    ///
+    /// // While us is away it is evicted, and eu forgets the removal.
+    /// us.write(1_002, |set| set.add(&2))?;
+    /// eu.write(1_002, |set| set.remove(&1))?;
+    /// eu.set_members([eu.id()]);
+    /// eu.forget();
+    ///
+    /// let delta = eu.delta_since(&us.vector());
+    /// assert!(delta.is_complete());
+    /// us.merge(1_003, delta)?;
+    /// eu.merge(1_003, us.delta_since(&eu.vector()))?;
+    /// assert_eq!(us.state().iter().collect::<Vec<_>>(), [&2]);        // nothing resurrected, nothing lost
+    /// assert_eq!(eu.digest(), us.digest());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.cut.is_some()
     }
@@ -110,7 +157,7 @@ impl<S: Crdt> Delta<S> {
         self.chunk.is_some()
     }
 
-    /// How many rows of maps were looked at to make it: what it cost, beside what it holds.
+    /// How many rows of maps were looked at to make it: what it cost, beside what it holds. Zero for one that was decoded.
     pub fn rows_visited(&self) -> usize {
         self.rows_visited
     }

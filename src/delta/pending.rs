@@ -9,20 +9,21 @@ use crate::wire::limits::Limits;
 /// Gathers the chunks of a transfer beside the state. They take effect together, with the vector, when the last has arrived
 /// and the whole is merged: a transfer that breaks off costs a repeat, never a hole.
 ///
-/// One for each peer. It holds at most [`Limits::transfer_bytes`] of messages.
+/// One for each peer. It holds at most [`Limits::transfer_bytes`] of messages; as values they may take more memory than as bytes.
 ///
 /// # Example
 /// ```
-/// use driftless::{Config, Limits, OrSet, PendingDelta, Replica, ReplicaId, VersionVector};
+/// use driftless::{Config, OrSet, PendingDelta, Replica, ReplicaId};
+///
 /// let mut eu: Replica<OrSet<u32>> = Replica::new(ReplicaId::from_u128(1), Config::default());
 /// let mut us: Replica<OrSet<u32>> = Replica::new(ReplicaId::from_u128(2), Config::default());
 /// eu.write(1_000, |set| (0..1000).for_each(|n| set.add(&n)))?;
 ///
-/// let mut pending = PendingDelta::new(&Limits::default());
+/// let mut pending = PendingDelta::new(&us.config().limits);
 /// for bytes in eu.delta_since(&us.vector()).into_chunks(1024) {
-///     let chunk = us.decode(&bytes?)?;
-///     if let Some(delta) = pending.push(chunk)? {
-///         us.merge(1_001, delta)?;
+///     match pending.push(us.decode(&bytes?)?)? {
+///         Some(delta) => drop(us.merge(1_001, delta)?),
+///         None => assert!(pending.bytes() > 0 && us.state().is_empty()),      // nothing is to be seen yet
 ///     }
 /// }
 /// assert_eq!(us.state().len(), 1000);
@@ -41,6 +42,24 @@ pub struct PendingDelta<S> {
 /// Why a chunk was not taken. To blame: the peer, or a connection that reorders. What was gathered before is kept.
 ///
 /// Ask the peer to send again from the own vector; its first chunk begins anew.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, OrSet, PendingDelta, PendingError, Replica, ReplicaId};
+///
+/// let mut eu: Replica<OrSet<u32>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let mut us: Replica<OrSet<u32>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+/// eu.write(1_000, |set| (0..1000).for_each(|n| set.add(&n)))?;
+/// let chunks: Result<Vec<_>, _> = eu.delta_since(&us.vector()).into_chunks(1024).collect();
+/// let chunks = chunks?;
+///
+/// let mut pending = PendingDelta::new(&us.config().limits);
+/// pending.push(us.decode(&chunks[0])?)?;
+/// let refused = pending.push(us.decode(&chunks[2])?).err();
+/// assert_eq!(refused, Some(PendingError::OutOfOrder { expected: 1, found: 2 }));
+/// pending.push(us.decode(&chunks[1])?)?;                  // the transfer goes on
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PendingError {
@@ -55,7 +74,7 @@ pub enum PendingError {
     OtherTransfer,
     /// The transfer exceeds [`Limits::transfer_bytes`]. Raise it if the peer is honest.
     TooLarge {
-        /// The limit.
+        /// The limit, in bytes.
         allowed: usize,
     },
 }
@@ -86,12 +105,12 @@ impl fmt::Display for PendingError {
 impl std::error::Error for PendingError {}
 
 impl<S: Crdt> PendingDelta<S> {
-    /// Nothing gathered yet.
+    /// Nothing gathered yet. The limits are those of the replica that is to merge it.
     pub fn new(limits: &Limits) -> Self {
         Self { gathered: None, next: 0, last: 0, bytes: 0, allowed: limits.transfer_bytes }
     }
 
-    /// The bytes of the messages gathered so far.
+    /// The bytes of the messages gathered so far; 0 between two transfers.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

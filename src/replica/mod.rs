@@ -33,7 +33,10 @@ use crate::wire::limits::Limits;
 /// hold. Both are atomic to readers, who hold [snapshots](Self::snapshot). What a peer lacks is cut by
 /// [`delta_since`](Self::delta_since) from the peer's version vector; it costs what changed, not what is stored.
 ///
-/// The replica does no I/O and reads no clock: the time is an argument, in Unix milliseconds.
+/// The replica does no I/O and reads no clock: the time is an argument, `now_ms`, in Unix milliseconds. It may stand still and
+/// step back; it should not be far ahead, since others refuse what is ([`Config::max_ahead_ms`]).
+///
+/// After an error nothing has changed, always.
 ///
 /// # Example
 /// ```
@@ -75,7 +78,23 @@ pub struct Replica<S> {
 impl<S: Crdt> Replica<S> {
     /// An empty replica that issues stamps under `id`.
     ///
-    /// The id must be new: never used by another copy, nor by an earlier run of this one whose state is not held any more.
+    /// The id must be new: never used by another copy, nor by an earlier run of this one whose state is not held any more. What
+    /// an earlier run saved is merged into it, like any other replica's.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Counter, Replica, ReplicaId, VersionVector};
+    ///
+    /// let mut first: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// first.transact(1_000, |visits| visits.add(3))?;
+    /// let saved = first.delta_since(&VersionVector::new()).encode()?;
+    ///
+    /// // After a restart: a new id, and what was saved.
+    /// let mut second: Replica<Counter> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    /// second.merge(2_000, second.decode(&saved)?)?;
+    /// assert_eq!((second.state().value(), second.id()), (3, ReplicaId::from_u128(2)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(id: ReplicaId, config: Config) -> Self {
         let held = Held::new(id);
         let origin = held.origins.get(&id).unwrap_or(Origin::from_index(0));
@@ -106,12 +125,14 @@ impl<S: Crdt> Replica<S> {
         &self.config
     }
 
-    /// What is held now, to read.
+    /// What is held now, to read on this thread; [`snapshot`](Self::snapshot) is for others.
     pub fn state(&self) -> &S {
         &self.held.state
     }
 
     /// What is held of whom: what a peer needs to know to send what is lacking.
+    ///
+    /// Cost: an entry for each replica that ever wrote.
     pub fn vector(&self) -> VersionVector {
         self.held.vector()
     }
@@ -130,20 +151,53 @@ impl<S: Crdt> Replica<S> {
 
     /// The digest of what is live. Replicas that have seen the same events have the same.
     ///
-    /// Cost: it reads and orders all that is live.
+    /// # Cost
+    /// It reads and orders all that is live.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Flag, Replica, ReplicaId};
+    ///
+    /// let mut eu: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut us: Replica<Flag> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    /// eu.write(1_000, |flag| flag.enable())?;
+    /// us.merge(1_001, eu.delta_since(&us.vector()))?;
+    /// // Equal vectors and different digests would prove a fault.
+    /// assert_eq!((us.vector(), us.digest()), (eu.vector(), eu.digest()));
+    /// assert_eq!(us.canonical_bytes(), eu.canonical_bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn digest(&self) -> Digest {
         self.held.digest()
     }
 
-    /// What is live, in one canonical order: what the digest is made of.
+    /// What is live, in one canonical order: what the digest is made of. `docs/wire-format.md` describes it.
     pub fn canonical_bytes(&self) -> Vec<u8> {
         self.held.canonical_bytes()
     }
 
     /// What is held here and lacking at who has seen `vector`.
     ///
-    /// Cost: proportional to what changed since, whatever is stored. If the peer's vector does not reach what was
-    /// forgotten here, the delta is [complete](Delta::is_complete): all that is held.
+    /// It may be made for anyone and at any time; that it was sent is not remembered. If the peer's vector does not reach what
+    /// was forgotten here, the delta is [complete](Delta::is_complete): all that is held.
+    ///
+    /// # Cost
+    /// Proportional to what changed since, whatever is stored: [`Delta::rows_visited`] says how much. The delta shares what it
+    /// can with the state.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, OrSet, Replica, ReplicaId};
+    ///
+    /// let mut eu: Replica<OrSet<u32>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// eu.write(1_000, |set| (0..1_000).for_each(|element| set.add(&element)))?;
+    /// let before = eu.vector();
+    /// eu.write(1_001, |set| set.remove(&7))?;
+    /// let delta = eu.delta_since(&before);
+    /// assert!(delta.rows_visited() < 100 && delta.encode()?.len() < 100);
+    /// assert!(eu.delta_since(&eu.vector()).is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "a delta does nothing until it is encoded or merged"]
     pub fn delta_since(&self, vector: &VersionVector) -> Delta<S> {
         self.held.delta_since(vector)
@@ -151,7 +205,8 @@ impl<S: Crdt> Replica<S> {
 
     /// Writes in one transaction, with one stamp. An error, or a panic, inside of `write` leaves nothing behind.
     ///
-    /// A transaction that changes nothing takes no stamp.
+    /// A transaction that changes nothing takes no stamp. Of two concurrent transactions that write the same registers, one is
+    /// read in all of them: stamps order them whole.
     ///
     /// # Errors
     /// [`TransactError::Aborted`] with the error of `write`; [`TransactError::Write`] if the transaction cannot be made.
@@ -213,10 +268,23 @@ impl<S: Crdt> Replica<S> {
         if count > Limits::MAX_REPLICAS { Err(WriteError::TooManyReplicas { count }) } else { Ok(()) }
     }
 
-    /// As [`transact`](Self::transact), for what cannot fail by itself.
+    /// As [`transact`](Self::transact), for what cannot fail by itself. A `Result` that `write` returns is handed back as it
+    /// is and undoes nothing: use [`transact`](Self::transact) where it should.
     ///
     /// # Errors
     /// [`WriteError`] if the transaction cannot be made. Nothing changed.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, OrSet, Replica, ReplicaId};
+    ///
+    /// let mut eu: Replica<OrSet<u8>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let first = eu.write(1_000, |set| set.add(&1))?;
+    /// let second = eu.write(1_000, |set| set.add(&2))?;       // within one millisecond
+    /// assert!(first.stamp < second.stamp);
+    /// assert_eq!(eu.write(1_001, |set| set.remove(&9))?.stamp, None);
+    /// # Ok::<(), driftless::WriteError>(())
+    /// ```
     pub fn write<R>(
         &mut self,
         now_ms: u64,
@@ -229,11 +297,29 @@ impl<S: Crdt> Replica<S> {
         })
     }
 
-    /// Reads a message that a peer's [`Delta::encode`] wrote.
+    /// Reads a message that a peer's [`Delta::encode`] or [`Delta::into_chunks`] wrote. It is checked against
+    /// [`Config::limits`], and against nothing that is held but the vector: merge it soon.
     ///
     /// # Errors
     /// [`MergeError::Decode`] if the bytes are no message; [`MergeError::Gap`] if the sender took this replica to know
-    /// another one that it does not.
+    /// another one that it does not. Nothing changed.
+    ///
+    /// # Cost
+    /// Proportional to the bytes; no memory is taken that is not paid for by bytes that are there, see
+    /// [`Limits`](crate::Limits).
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Flag, MergeError, Replica, ReplicaId};
+    ///
+    /// let mut eu: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut us: Replica<Flag> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    /// eu.write(1_000, |flag| flag.enable())?;
+    /// let bytes = eu.delta_since(&us.vector()).encode()?;
+    /// assert!(matches!(us.decode(&bytes[1..]), Err(MergeError::Decode(_))));
+    /// us.merge(1_001, us.decode(&bytes)?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn decode(&self, bytes: &[u8]) -> Result<Delta<S>, MergeError> {
         let delta = Delta::decode(bytes, &self.config.limits, &self.vector());
         delta.map_err(|error| match error {
@@ -250,6 +336,31 @@ impl<S: Crdt> Replica<S> {
     /// # Cost
     /// Proportional to the delta. One that is held already costs a comparison of vectors. One that is
     /// [complete](Delta::is_complete) is compared with all that is held.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, MergeError, OrSet, Replica, ReplicaId};
+    ///
+    /// let mut eu: Replica<OrSet<u8>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut us: Replica<OrSet<u8>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    /// eu.write(1_000, |set| set.add(&1))?;
+    /// let between = eu.vector();
+    /// eu.write(1_001, |set| set.add(&2))?;
+    ///
+    /// // The second write alone would leave a gap.
+    /// let refused = us.merge(1_002, eu.delta_since(&between)).unwrap_err();
+    /// assert_eq!(refused, MergeError::Gap { vector: us.vector() });
+    ///
+    /// let delta = eu.delta_since(&us.vector());
+    /// assert!(us.merge(1_002, delta.clone())?.is_news);
+    /// assert!(!us.merge(1_003, delta)?.is_news);               // again: no harm
+    ///
+    /// // A clock that is an hour ahead.
+    /// eu.write(3_600_000, |set| set.add(&3))?;
+    /// let refused = us.merge(1_004, eu.delta_since(&us.vector())).unwrap_err();
+    /// assert!(matches!(refused, MergeError::TooFarAhead { bound_ms: 61_004, .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn merge(&mut self, now_ms: u64, delta: Delta<S>) -> Result<Merged, MergeError> {
         self.check(now_ms, &delta)?;
         let to_ours = |frontier: &Frontier, remap: &[Origin]| {
@@ -344,17 +455,21 @@ impl<S: Crdt> Replica<S> {
     /// a member whether named or not. Without members nothing is ever forgotten.
     ///
     /// Leaving out one that still has data is safe: when it returns it is sent all that is held, and what it wrote alone
-    /// is kept. Membership is the operator's decision, and the same in all replicas sooner or later.
+    /// is kept. Membership is the operator's decision, and the same in all replicas sooner or later. See
+    /// [`forget`](Self::forget) for an example.
     pub fn set_members(&mut self, members: impl IntoIterator<Item = ReplicaId>) {
         self.membership.set_members(members);
     }
 
-    /// The members, ordered.
+    /// The members that were set, ordered.
     pub fn members(&self) -> &[ReplicaId] {
         self.membership.members()
     }
 
-    /// Takes note of what a replica holds: from itself, or passed on by anyone, in any order, with or without data.
+    /// Takes note of what a replica holds: from itself, or passed on by anyone, in any order, with or without data. A report
+    /// counts for [`forget`](Self::forget) once all that it covers is held here too.
+    ///
+    /// A vector under an id that nobody has set as a member is kept as well: membership may come later.
     ///
     /// # Errors
     /// [`MergeError::TooFarAhead`] or [`MergeError::NotIssued`] if the vector cannot be true. Nothing changed.
@@ -368,12 +483,27 @@ impl<S: Crdt> Replica<S> {
 
     /// What each replica is known to hold, this one among them: what to pass on, so that replicas that never meet learn of
     /// each other.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Flag, Replica, ReplicaId};
+    ///
+    /// type Leaf = Replica<Flag>;
+    /// let [mut hub, eu, mut us] = [1, 2, 3].map(|id| Leaf::new(ReplicaId::from_u128(id), Config::default()));
+    /// hub.report(1_000, eu.id(), &eu.vector())?;
+    /// for (id, vector) in hub.known_vectors() {
+    ///     us.report(1_001, id, &vector)?;                     // of eu, which us never meets, and of the hub
+    /// }
+    /// assert_eq!(us.known_vectors().len(), 3);
+    /// # Ok::<(), driftless::MergeError>(())
+    /// ```
     pub fn known_vectors(&self) -> Vec<(ReplicaId, VersionVector)> {
         let others = self.membership.table();
         others.chain([(self.id, self.vector())]).collect()
     }
 
     /// What every member is known to have seen: what lies within is stable, and is forgotten by [`forget`](Self::forget).
+    /// Nothing, as long as no members are set.
     pub fn stable_cut(&self) -> VersionVector {
         self.membership.stable_cut(&self.id, &self.vector())
     }
@@ -385,6 +515,30 @@ impl<S: Crdt> Replica<S> {
     ///
     /// # Cost
     /// Proportional to what there is to forget, now or later; not to what is live.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, OrSet, Replica, ReplicaId};
+    ///
+    /// let mut eu: Replica<OrSet<u8>> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut us: Replica<OrSet<u8>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    /// eu.write(1_000, |set| set.add(&7))?;
+    /// eu.write(1_001, |set| set.remove(&7))?;
+    /// us.merge(1_002, eu.delta_since(&us.vector()))?;
+    /// assert_eq!((eu.state().len(), eu.state().rows()), (0, 1));      // that 7 is removed is kept
+    ///
+    /// eu.set_members([eu.id(), us.id()]);
+    /// assert_eq!(eu.members().len(), 2);
+    /// assert_eq!(eu.forget().behind, [us.id()]);                      // it has not been heard of
+    /// assert!(eu.stable_cut().is_empty());
+    ///
+    /// eu.report(1_003, us.id(), &us.vector())?;
+    /// assert_eq!(eu.stable_cut(), eu.vector());
+    /// let forgotten = eu.forget();
+    /// assert_eq!((forgotten.rows, forgotten.marks, forgotten.behind), (1, 1, vec![]));
+    /// assert_eq!(eu.state().rows(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn forget(&mut self) -> Forgotten {
         let own = self.vector();
         let cut = self.membership.stable_cut(&self.id, &own);
