@@ -153,6 +153,9 @@ pub enum MergeError {
         /// The latest that is accepted, in Unix milliseconds.
         bound_ms: u64,
     },
+    /// Caller: the time given is none: it needs more than 48 bits of milliseconds, and would let stamps of any future in. Pass
+    /// Unix time in milliseconds.
+    Clock(ClockError),
     /// Us, or a copy of us: the peer holds events under our id that we never issued. The id is used twice (a clone), or our
     /// state is older than what we once sent (a restored backup). Stop writing under the id, and go on under a new one.
     NotIssued {
@@ -192,6 +195,7 @@ impl fmt::Display for MergeError {
                 "the peer's stamp {stamp} of replica {id} is later than {bound_ms} ms, the latest that is accepted now; \
                  nothing changed: set right the clock that is wrong, there or here, or ask again later"
             ),
+            Self::Clock(error) => fmt::Display::fmt(error, f),
             Self::NotIssued { stamp, own } => write!(
                 f,
                 "this replica's id has the stamp {stamp} at the peer, and issued none after {own} here: \
@@ -291,6 +295,7 @@ mod tests {
             MergeError::Gap { .. } => MergeError::Gap { vector: vector.clone() },
             MergeError::Incomplete => MergeError::Incomplete,
             MergeError::TooFarAhead { .. } => MergeError::TooFarAhead { id, stamp, bound_ms: 8 },
+            MergeError::Clock(_) => MergeError::Clock(ClockError::NowTooLarge { now_ms: 1 << 48 }),
             MergeError::NotIssued { .. } => MergeError::NotIssued { stamp, own: Timestamp::ZERO },
             MergeError::TooManyReplicas { .. } => MergeError::TooManyReplicas { count: 4097 },
             MergeError::Poisoned => MergeError::Poisoned,

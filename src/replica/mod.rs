@@ -429,8 +429,9 @@ impl<S: Crdt> Replica<S> {
         Ok(())
     }
 
-    /// Refuses stamps of the future, and stamps of our own that we never issued.
+    /// Refuses stamps of the future, stamps of our own that we never issued, and a time that no stamp can have.
     fn check_stamps(&self, now_ms: u64, vector: &VersionVector) -> Result<(), MergeError> {
+        Timestamp::new(now_ms, 0).map_err(MergeError::Clock)?;
         let own = self.vector();
         for (id, stamp) in vector.iter().filter(|(id, stamp)| *stamp > own.get(id)) {
             if id == self.id {
@@ -472,7 +473,8 @@ impl<S: Crdt> Replica<S> {
     /// A vector under an id that nobody has set as a member is kept as well: membership may come later.
     ///
     /// # Errors
-    /// [`MergeError::TooFarAhead`] or [`MergeError::NotIssued`] if the vector cannot be true. Nothing changed.
+    /// [`MergeError::TooFarAhead`] or [`MergeError::NotIssued`] if the vector cannot be true, [`MergeError::Clock`] if the
+    /// time cannot be. Nothing changed.
     pub fn report(&mut self, now_ms: u64, id: ReplicaId, vector: &VersionVector) -> Result<(), MergeError> {
         self.check_stamps(now_ms, vector)?;
         if id != self.id {
