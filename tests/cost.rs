@@ -136,3 +136,27 @@ fn a_million_adds_and_removes_over_a_thousand_elements_leave_nothing_once_stable
     let empty = eu.delta_since(&VersionVector::new()).encode().unwrap();
     assert!(empty.len() < 64, "{} bytes are left", empty.len());
 }
+
+#[test]
+fn an_update_that_writes_nothing_costs_later_deltas_nothing() {
+    let mut eu = replica(EU);
+    fill(&mut eu, 0..1_000);
+    let before = eu.vector();
+    eu.write(NOW_MS, |names| {
+        (0..200).for_each(|key| names.update(&key, |_| ()));
+        names.update(&999, |name| name.set("second"));
+    })
+    .unwrap();
+    let visited = eu.delta_since(&before).rows_visited();
+    assert!(visited <= 2 * 64, "{visited} rows visited for one that was written");
+}
+
+#[test]
+fn rows_that_are_written_again_and_again_do_not_make_a_delta_of_all_cost_more() {
+    let mut eu = replica(EU);
+    for key in scattered(50_000, 100) {
+        eu.write(NOW_MS, |names| names.update(&key, |name| name.set("again"))).unwrap();
+    }
+    let visited = eu.delta_since(&VersionVector::new()).rows_visited();
+    assert!(visited <= 1_000, "{visited} rows visited of 100");
+}

@@ -135,3 +135,22 @@ fn an_undone_transaction_costs_later_deltas_nothing() {
     let visited = eu.delta_since(&us.vector()).rows_visited();
     assert!(visited <= 2 * 64, "{visited} rows visited for one change");
 }
+
+#[test]
+fn a_removal_passes_through_a_relay_whatever_the_size_of_the_map() {
+    for keys in [1, 16, 17, 500] {
+        let [mut eu, mut us, mut ap] = [1, 2, 3].map(replica::<MergeMap<u32, LwwRegister<u32>>>);
+        let fill = |map: &mut <MergeMap<u32, LwwRegister<u32>> as Crdt>::Mut<'_>| {
+            (0..keys).for_each(|key| map.update(&key, |register| register.set(key)));
+        };
+        eu.write(NOW_MS, fill).unwrap();
+        ship(&eu, &mut us, 1_000);
+        ship(&us, &mut ap, 1_000);
+        assert!(eu.write(NOW_MS + 1, |map| map.remove(&0)).unwrap().value);
+        ship(&eu, &mut us, 1_000);
+        ship(&us, &mut ap, 1_000);
+        assert_eq!(ap.vector(), eu.vector());
+        assert_eq!(ap.digest(), eu.digest(), "{keys} keys");
+        assert!(!ap.state().contains_key(&0));
+    }
+}

@@ -368,3 +368,24 @@ fn a_gap_is_refused_with_what_to_ask_for() {
     us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
     assert_eq!(us.digest(), eu.digest());
 }
+
+#[test]
+fn keys_that_an_undone_transaction_added_are_not_counted() {
+    for keys in [3, 16, 17, 40] {
+        let mut eu: Replica<MergeMap<u32, LwwRegister<u32>>> =
+            Replica::new(ReplicaId::from_u128(1), Config::default());
+        let add = |map: &mut <MergeMap<u32, LwwRegister<u32>> as Crdt>::Mut<'_>,
+                   keys: std::ops::Range<u32>| {
+            keys.for_each(|key| map.update(&key, |register| register.set(key)));
+        };
+        eu.write(NOW_MS, |map| add(map, 0..keys)).unwrap();
+        let undone = eu.transact(NOW_MS, |map| {
+            add(map, keys..keys + 5);
+            assert_eq!(map.len(), keys as usize + 5);
+            Err::<(), _>("no")
+        });
+        assert!(undone.is_err());
+        assert_eq!((eu.state().len(), eu.state().rows()), (keys as usize, keys as usize));
+        assert_eq!(eu.state().iter().count(), keys as usize);
+    }
+}

@@ -241,3 +241,67 @@ fn t39_removing_what_was_never_there_or_twice_is_no_event() {
     assert!(eu.vector().is_empty());
     assert!(eu.state().names::<&str>(&[]).is_empty());
 }
+
+#[test]
+fn a_document_within_a_map_is_removed_with_its_key_but_for_what_was_written_concurrently() {
+    let mut both = pair::<MergeMap<u8, Document>>();
+    assert!(both[0].state().get(&1).is_none());
+    both[0]
+        .transact(NOW_MS, |map| {
+            map.update(&1, |doc| {
+                doc.set(&["name"], "Ada")?;
+                doc.increment(&["visits"], 2)?;
+                doc.enable(&["active"])
+            })
+        })
+        .unwrap();
+    exchange(&mut both);
+    assert_eq!((both[1].state().len(), both[1].state().contains_key(&1)), (1, true));
+    assert!(both[0].write(NOW_MS + 1, |map| map.remove(&1)).unwrap().value);
+    assert!(both[0].state().get(&1).is_none() && both[0].state().is_empty());
+    both[1].transact(NOW_MS + 1, |map| map.update(&1, |doc| doc.increment(&["visits"], 3))).unwrap();
+    exchange(&mut both);
+    for replica in &both {
+        let doc = replica.state().get(&1).unwrap();
+        assert_eq!(doc.to_value().to_string(), r#"{"visits":3}"#);
+        assert!(!doc.is_enabled(&["active"]) && doc.get(&["name"]).is_none());
+        let copy = doc.clone();
+        assert_eq!(copy.to_value(), doc.to_value());
+    }
+}
+
+#[test]
+fn what_lies_as_deep_as_a_document_goes_can_be_deleted() {
+    let [mut eu, _] = pair::<Document>();
+    let path = vec!["x"; Document::MAX_DEPTH];
+    eu.transact(NOW_MS, |doc| doc.set(&path, 1)).unwrap();
+    assert!(eu.transact(NOW_MS, |doc| doc.delete(&path)).unwrap().value);
+    assert_eq!(eu.state().get(&path), None);
+    let deeper = vec!["x"; Document::MAX_DEPTH + 1];
+    let refused = eu.transact(NOW_MS, |doc| doc.delete(&deeper)).unwrap_err();
+    let too_deep = DocumentError::TooDeep { depth: Document::MAX_DEPTH + 1 };
+    assert_eq!(refused, driftless::TransactError::Aborted(too_deep));
+}
+
+#[test]
+fn of_two_removals_that_saw_one_count_the_later_sight_counts_whichever_comes_first() {
+    for order in [[0, 1], [1, 0]] {
+        let [mut eu, mut early, mut late, mut reader] =
+            [1, 2, 3, 4].map(|id| Replica::<Counter>::new(ReplicaId::from_u128(id), Config::default()));
+        let pass = |from: &Replica<Counter>, to: &mut Replica<Counter>| {
+            to.merge(NOW_MS, from.delta_since(&to.vector())).unwrap();
+        };
+        eu.transact(NOW_MS, |count| count.add(5)).unwrap();
+        pass(&eu, &mut early);
+        eu.transact(NOW_MS, |count| count.add(3)).unwrap();
+        pass(&eu, &mut late);
+        eu.transact(NOW_MS, |count| count.add(2)).unwrap();
+        assert!(early.write(NOW_MS, |count| count.reset()).unwrap().value);
+        assert!(late.write(NOW_MS, |count| count.reset()).unwrap().value);
+        pass(&eu, &mut reader);
+        for remover in order {
+            pass([&early, &late][remover], &mut reader);
+        }
+        assert_eq!(reader.state().value(), 2, "what neither removal had seen");
+    }
+}
