@@ -33,6 +33,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The [guide] says how to model data, what concurrent edits do to it, and how to run it.
+//!
 //! # The caller brings
 //!
 //! - **Time**, in Unix milliseconds, to each call that needs it. The engine reads no clock.
@@ -147,6 +149,10 @@ pub mod derived {
     pub use crate::wire::encode::Encoder;
     pub use crate::wire::error::DecodeError;
 }
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 
 /// The README's program runs as it stands there.
 #[cfg(doctest)]
