@@ -1,6 +1,7 @@
 //! What the tests, fuzz targets and benches of driftless share.
 
 pub mod cluster;
+pub mod fuzz;
 pub mod history;
 pub mod json;
 pub mod oracle;

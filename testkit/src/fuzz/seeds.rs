@@ -1,0 +1,64 @@
+//! What fuzzing starts from: a few messages of each type, as the engine makes them.
+
+use driftless::{Config, ReplicaId, VersionVector};
+
+use crate::fuzz::delivery::{ANY_STAMP, HASH_BEFORE, IN_CHUNKS, RECEIVER_IS_EMPTY};
+use crate::fuzz::scene::{self, Scene};
+use crate::fuzz::types::{COUNT, of_type};
+use crate::subject::Subject;
+
+/// The seeds of a target: the name of a file, and the bytes.
+#[inline]
+pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
+    match target {
+        "history" => (0..COUNT).map(|number| (format!("type-{number}"), arbitrary(number, 240))).collect(),
+        "document" => (0..4).map(|number| (format!("part-{number}"), arbitrary(number, 160))).collect(),
+        _ => (0..COUNT).flat_map(|number| of_type!(number, messages(number))).collect(),
+    }
+}
+
+/// Bytes that look arbitrary but for the first one, and are always the same.
+fn arbitrary(first: u8, len: u8) -> Vec<u8> {
+    let rest = (0..len / 6).flat_map(|number| scene::choices(number.wrapping_mul(7) ^ first));
+    std::iter::once(first).chain(rest).collect()
+}
+
+fn messages<S: Subject>(number: u8) -> Vec<(String, Vec<u8>)> {
+    let mut scene = Scene::<S>::new(&Config::default());
+    let received = scene.replicas[2].vector();
+    let none = VersionVector::new();
+    let mut files = Vec::new();
+    let mut add = |name: &str, how: u8, message: &[u8]| {
+        files.push((format!("type-{number}-{name}"), [&[number, how | ANY_STAMP], message].concat()));
+    };
+    scene.write(1, 5);
+    scene.sync(0, 1);
+    let delta = |scene: &Scene<S>, vector: &VersionVector| {
+        scene.replicas[1].delta_since(vector).encode().expect("the values are plain")
+    };
+    add("news", 0, &delta(&scene, &received));
+    add("first", RECEIVER_IS_EMPTY, &delta(&scene, &none));
+    let mut before = 0;
+    let chunks = scene.replicas[1].delta_since(&received).into_chunks(40).map(|chunk| {
+        let mut chunk = chunk.expect("the values are plain");
+        let hash = xxhash_rust::xxh3::xxh3_64(&chunk);
+        let at = chunk.windows(8).position(|window| window == u64::to_be_bytes(before));
+        if let Some(at) = at.filter(|_| before != 0) {
+            chunk[at..at + 8].copy_from_slice(&HASH_BEFORE);
+        }
+        before = hash;
+        [&(chunk.len() as u16).to_be_bytes()[..], &chunk].concat()
+    });
+    add("chunks", IN_CHUNKS, &chunks.collect::<Vec<_>>().concat());
+    // All that is held, after forgetting: for one who is not a member.
+    scene.sync(2, 1);
+    scene.sync(1, 0);
+    scene.sync(1, 2);
+    scene.write(1, 6);
+    scene.settle();
+    scene.write(1, 7);
+    let stranger: VersionVector =
+        [(ReplicaId::from_u128(9), driftless::Timestamp::from_bits(1))].into_iter().collect();
+    add("complete", 0, &delta(&scene, &stranger));
+    files
+}
