@@ -6,19 +6,20 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::report::{self, Report};
-use crate::{faults, layers, tidy};
+use crate::{faults, layers, scenarios, tidy};
 
 enum Step {
     Cargo(&'static str),
     Check(fn(&Path) -> io::Result<Report>),
 }
 
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 9] = [
     ("fmt", Step::Cargo("fmt --all --check")),
     ("clippy", Step::Cargo("clippy --workspace --all-targets -- -D warnings")),
     ("doc", Step::Cargo("doc --workspace --no-deps")),
     ("layers", Step::Check(layers::check)),
     ("tidy", Step::Check(tidy::check)),
+    ("scenarios", Step::Check(scenarios::check)),
     ("faults", Step::Check(faults::check)),
     ("test", Step::Cargo("test --workspace")),
     ("example", Step::Cargo("run --release --example three_regions -- --records 2000 --seconds 3 --seed 7")),
