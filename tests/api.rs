@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Debug;
 
 use driftless::{
-    Chunks, ClockError, Committed, Config, Counter, CounterOverflow, Crdt, DecodeError, Delta, Document,
-    DocumentError, Elements, EncodeError, Entries, Flag, Forgotten, HybridClock, LwwRegister, MergeError,
-    MergeMap, Merged, MvRegister, OrSet, PendingDelta, PendingError, Replica, ReplicaId, Snapshot, Timestamp,
-    TransactError, Value, VersionVector, WriteError, Writer,
+    Chunks, ClockError, Committed, Config, Counter, CounterOverflow, Crdt, Datum, DecodeError, Delta,
+    Document, DocumentError, Elements, EncodeError, Entries, Flag, Forgotten, HybridClock, LwwRegister,
+    MergeError, MergeMap, Merged, MvRegister, OrSet, PendingDelta, PendingError, Replica, ReplicaId,
+    Snapshot, Timestamp, TransactError, Value, VersionVector, WriteError, Writer,
 };
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 fn replica<S: Crdt>() -> Replica<S> {
@@ -185,4 +188,55 @@ fn registers_conflict_and_what_always_adds_up_does_not() {
     us.merge(1_001, eu.delta_since(&us.vector())).unwrap();
     us.transact(1_002, |all| all.stock().add(1)).unwrap();
     assert_eq!(eu.merge(1_003, us.delta_since(&eu.vector())).unwrap().conflicts, 0);
+}
+
+/// What a value is read as where it was shipped to.
+fn shipped<A: Datum, B: Datum>(value: A) -> Result<B, MergeError> {
+    let mut eu: Replica<LwwRegister<A>> = replica();
+    eu.write(1_000, |register| register.set(value)).unwrap();
+    let mut us: Replica<LwwRegister<B>> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    let bytes = eu.delta_since(&us.vector()).encode().unwrap();
+    us.merge(1_001, us.decode(&bytes)?)?;
+    Ok(us.state().latest().unwrap().clone())
+}
+
+fn arrives<T: Datum + PartialEq + Debug>(value: T) {
+    assert_eq!(shipped::<T, T>(value.clone()).unwrap(), value);
+}
+
+#[test]
+fn plain_values_arrive_as_they_left_but_for_what_is_documented() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    enum Shape {
+        Empty,
+        Circle(f32),
+        Square { side: f64 },
+    }
+    for shape in [Shape::Empty, Shape::Circle(0.5), Shape::Square { side: -0.0 }] {
+        arrives(shape);
+    }
+    arrives((i128::MIN, u128::MAX, u64::MAX, i64::MIN, 'x', [0_u8; 16]));
+    arrives(BTreeMap::from([(1, vec!["a".to_owned()]), (2, Vec::new())]));
+    arrives((Some(Uuid::from_u128(7)), None::<u8>, (), "text".to_owned().into_boxed_str()));
+
+    // There is one nil.
+    assert_eq!(shipped::<_, Option<Option<u8>>>(Some(None::<u8>)).unwrap(), None);
+    assert_eq!(shipped::<_, Option<()>>(Some(())).unwrap(), None);
+
+    // A struct grows at its end, and those who do not know the field must be upgraded first.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Old {
+        cents: u32,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct New {
+        cents: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        currency: Option<String>,
+    }
+    let currency = Some("EUR".to_owned());
+    assert_eq!(shipped::<_, New>(Old { cents: 7 }).unwrap(), New { cents: 7, currency: None });
+    assert_eq!(shipped::<_, Old>(New { cents: 7, currency: None }).unwrap(), Old { cents: 7 });
+    let refused = shipped::<_, Old>(New { cents: 7, currency }).unwrap_err();
+    assert!(matches!(refused, MergeError::Decode(DecodeError::Value { .. })), "{refused}");
 }

@@ -45,9 +45,16 @@ use crate::wire::error::DecodeError;
 
 /// A plain value that a register can hold: anything that serde can write and read back as it was.
 ///
-/// It is shipped as MessagePack, structs as arrays: a field added to it is a change of schema. What is written must be read
-/// back as it was; a value that cannot be serialized can be set but not shipped ([`EncodeError`](crate::EncodeError)), and one
-/// larger or deeper than the receivers' [`Limits`](crate::Limits) is refused there.
+/// It is shipped as MessagePack, structs as arrays. A value that cannot be serialized can be set but not shipped
+/// ([`EncodeError`](crate::EncodeError)), and one larger or deeper than the receivers' [`Limits`](crate::Limits) is refused
+/// there. What serde writes must be read back as it was, and depend on the value alone:
+///
+/// - No `HashMap` or `HashSet`: they are written in an order that differs from copy to copy, and so do digests then. Use
+///   `BTreeMap` and `BTreeSet`.
+/// - No `Option<Option<T>>`, `Option<()>` or `Option<Value>`: MessagePack has one nil, so `Some(None)` arrives as `None`.
+/// - No `skip_serializing_if` but at the end of a struct and with `default`: fields are told by their position.
+/// - A struct may get new fields at its end, with `#[serde(default)]`, once all replicas can read them: who does not know the
+///   field refuses the message, with [`DecodeError::Value`](crate::DecodeError::Value).
 ///
 /// It is implemented for all types that can be such values, and not by hand.
 ///
@@ -148,7 +155,8 @@ impl DatumFrom<&String> for String {
 
 /// A plain value that can be a map's key or a set's element.
 ///
-/// Its `Eq`, `Ord` and `Hash` must agree with each other and must not panic; equal keys must serialize to equal bytes. A panic
+/// Its `Eq`, `Ord` and `Hash` must agree with each other and must not panic; equal keys must serialize to equal
+/// bytes, different keys to different bytes. A panic
 /// in the middle of a merge leaves the replica unusable: [`MergeError::Poisoned`](crate::MergeError::Poisoned). Plain floats
 /// are no keys, [`Float`](crate::Float) is.
 ///
