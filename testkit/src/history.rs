@@ -6,6 +6,7 @@
 
 mod bytes;
 mod generate;
+mod shrink;
 
 pub use crate::history::generate::{Theme, histories};
 use crate::subject::Fuse;
@@ -200,7 +201,7 @@ pub enum Step {
         /// Which of the others know.
         by: Group,
     },
-    /// Others no longer wait for some replicas, sync with each other but not with them, and forget.
+    /// Others no longer wait for some replicas, or for none, sync with each other but not with them, and forget.
     Absence {
         /// Who are absent.
         who: Group,

@@ -120,6 +120,19 @@ impl Oracle {
         self.events.is_empty()
     }
 
+    /// How many removals there were beside a write of what they removed: neither had seen the other.
+    pub fn removals_beside_writes(&self) -> usize {
+        let is_beside = |removal: &Event, write: &Event| {
+            write.write().is_some()
+                && write.place.starts_with(&removal.place)
+                && write.author != removal.author
+                && !write.is_within(&removal.saw)
+                && !removal.is_within(&write.saw)
+        };
+        let removals = self.events.iter().filter(|event| event.write().is_none());
+        removals.filter(|removal| self.events.iter().any(|write| is_beside(removal, write))).count()
+    }
+
     /// Takes back all events but the first `len`: of a transaction that was not made.
     pub fn take_back(&mut self, len: usize) {
         self.events.truncate(len);

@@ -28,6 +28,11 @@ enum Move {
         at: usize,
         key: u8,
     },
+    /// The others no longer wait for one, sync with each other, and forget. It is a member again at once, but what it is sent
+    /// next is all they hold.
+    Away {
+        who: usize,
+    },
     /// With so many bytes in a chunk; the receiver forgets what it can afterwards, and so does the sender.
     Sync {
         from: usize,
@@ -50,6 +55,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let step = prop_oneof![
         4 => (at(), 0..4_u8, ends).prop_map(|(at, key, ends)| Move::Write { at, key, ends }),
         1 => (at(), 0..4_u8).prop_map(|(at, key)| Move::Remove { at, key }),
+        1 => at().prop_map(|who| Move::Away { who }),
         4 => (at(), at(), 1..150_usize, any::<bool>())
             .prop_map(|(from, to, chunk_bytes, forget)| Move::Sync { from, to, chunk_bytes, forget }),
     ];
@@ -107,6 +113,28 @@ fn forget<S: Crdt>(replicas: &mut [Replica<S>], from: usize, to: usize) {
     }
 }
 
+fn away<S: Crdt>(
+    replicas: &mut [Replica<S>],
+    who: usize,
+    seen: impl Fn(&S) -> Result<(), String>,
+) -> Result<(), String> {
+    let ids: Vec<_> = replicas.iter().map(Replica::id).collect();
+    let others: Vec<_> = (0..replicas.len()).filter(|at| *at != who).collect();
+    for at in &others {
+        replicas[*at].set_members(others.iter().map(|at| ids[*at]));
+    }
+    let pairs = others.iter().flat_map(|from| others.iter().map(|to| (*from, *to)));
+    for ends in pairs.filter(|(from, to)| from != to) {
+        sync(replicas, ends, 100, &seen)?;
+    }
+    for (from, to) in others.iter().zip(&others[1..]).chain([(&others[0], &others[others.len() - 1])]) {
+        forget(replicas, *from, *to);
+        seen(replicas[*from].state())?;
+    }
+    replicas.iter_mut().for_each(|replica| replica.set_members(ids.clone()));
+    Ok(())
+}
+
 fn write_pair(replica: &mut Replica<State>, now_ms: u64, key: u8, value: i64, ends: End) {
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         replica.transact(now_ms, |state| {
@@ -137,6 +165,7 @@ fn a_transaction_is_seen_whole_or_not_at_all() {
                 Move::Remove { at, key } => {
                     replicas[at].write(now_ms, |state| state.remove(&key)).unwrap();
                 }
+                Move::Away { who } => away(&mut replicas, who, is_whole)?,
                 Move::Sync { from, to, chunk_bytes, forget: forgets } => {
                     sync(&mut replicas, (from, to), chunk_bytes, is_whole)?;
                     if forgets {
@@ -166,6 +195,7 @@ fn a_stamp_within_the_vector_means_its_effect_is_here() {
                         replicas[at].write(now_ms, |map| map.update(&(at as u8), |own| own.set(count)));
                     stamps[at].extend(done.unwrap().stamp);
                 }
+                Move::Away { who } => away(&mut replicas, who, |_| Ok(()))?,
                 Move::Sync { from, to, chunk_bytes, forget: forgets } => {
                     sync(&mut replicas, (from, to), chunk_bytes, |_| Ok(()))?;
                     if forgets {

@@ -6,7 +6,7 @@ use driftless_testkit::history::{Theme, histories};
 use driftless_testkit::subject::Subject;
 use proptest::prelude::*;
 
-use crate::{for_each_type, merge, merged, prove, same, same_in_full, whole};
+use crate::{for_each_type, full, merge, merged, prove, same, same_in_full, ship, shuffle, whole};
 
 /// What each of some replicas holds that have written apart.
 fn parts<S: Subject>(cluster: &Cluster<S>) -> Vec<Vec<u8>> {
@@ -43,10 +43,23 @@ fn idempotent<S: Subject>() {
     });
 }
 
+fn neutral<S: Subject>() {
+    in_pairs::<S>(Theme::All, |_, [a, ..]| {
+        let nothing = whole(&merged::<S>([]));
+        let mut alone = merged::<S>([a]);
+        let held = full(&alone);
+        let is_news = merge(&mut alone, &nothing).map_err(|error| error.to_string())?;
+        if is_news || full(&alone) != held {
+            return Err(format!("nothing is news: {held:#?}, then {:#?}", full(&alone)));
+        }
+        same_in_full("nothing, a and a, nothing", &merged::<S>([&nothing, a]), &alone)
+    });
+}
+
 /// With forgetting, which replicas do at different times, marks differ; what is live does not.
 fn routes<S: Subject>() {
-    let case = (histories(Theme::Eviction, 40), any::<prop::sample::Index>(), any::<u64>());
-    prove(30, case, |(history, start, seed)| {
+    let case = (histories(Theme::Eviction, 40), any::<prop::sample::Index>(), any::<u64>(), 1..200_usize);
+    prove(30, case, |(history, start, seed, chunk_bytes)| {
         let cluster = Cluster::<S>::run(&history)?;
         let parts = parts(&cluster);
         let ordered = merged::<S>(&parts);
@@ -58,6 +71,12 @@ fn routes<S: Subject>() {
         same("in order and pair by pair", &ordered, &merged(&grouped))?;
         let tree = grouped.chunks(2).map(|pair| whole(&merged::<S>(pair))).collect::<Vec<_>>();
         same("in order and pairs of pairs", &ordered, &merged(tree.iter().rev()))?;
+        let mut chunked = merged::<S>([]);
+        for (node, chunk_bytes) in cluster.nodes.iter().zip([chunk_bytes, 0, 1].into_iter().cycle()) {
+            ship(&node.replica, &mut chunked, chunk_bytes);
+        }
+        same("in order and in chunks", &ordered, &chunked)?;
+        gossip(&parts, &ordered, seed)?;
         // Stale copies of what the replicas held earlier change nothing, before, between or after.
         let mut shuffled: Vec<_> = cluster.sent().chain(&parts).chain(cluster.sent()).collect();
         shuffle(&mut shuffled, seed);
@@ -69,11 +88,21 @@ fn routes<S: Subject>() {
     });
 }
 
-fn shuffle<T>(list: &mut [T], mut seed: u64) {
-    for place in (1..list.len()).rev() {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        list.swap(place, (seed >> 33) as usize % (place + 1));
+/// Replicas that hold a part each sync pair by pair, whoever meets, until all have met all.
+fn gossip<S: Subject>(parts: &[Vec<u8>], ordered: &Replica<S>, seed: u64) -> Result<(), String> {
+    let mut replicas: Vec<_> = parts.iter().map(|part| merged::<S>([part])).collect();
+    let count = replicas.len();
+    let mut meetings: Vec<_> = (0..count * count).map(|pair| (pair / count, pair % count)).collect();
+    meetings.retain(|(from, to)| from != to);
+    // Twice: then each has heard at least of one who has heard of all.
+    for seed in [seed, !seed] {
+        shuffle(&mut meetings, seed);
+        for (from, to) in &meetings {
+            let delta = replicas[*from].delta_since(&replicas[*to].vector());
+            replicas[*to].merge(crate::LATE_MS, delta).map_err(|error| error.to_string())?;
+        }
     }
+    replicas.iter().try_for_each(|replica| same("in order and in pairs, whoever meets", ordered, replica))
 }
 
 macro_rules! laws {
@@ -94,6 +123,11 @@ macro_rules! laws {
             #[test]
             fn merging_is_idempotent() {
                 idempotent::<$type>();
+            }
+
+            #[test]
+            fn nothing_is_neutral() {
+                neutral::<$type>();
             }
 
             #[test]

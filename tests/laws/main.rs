@@ -5,17 +5,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
+mod broken;
 mod coverage;
 mod direct;
+mod exchanges;
 mod joins;
 mod mutations;
 mod partitions;
 mod recorded;
+mod sessions;
+mod shrinking;
 mod truth;
 
+use std::fmt::Debug;
+use std::panic::{self, AssertUnwindSafe};
+
 use driftless::{
-    Config, Counter, Crdt, Flag, LwwRegister, MergeMap, MvRegister, OrSet, Replica, ReplicaId, VersionVector,
+    Config, Counter, Crdt, Document, Flag, LwwRegister, MergeMap, MvRegister, OrSet, PendingDelta, Replica,
+    ReplicaId, VersionVector,
 };
+use driftless_testkit::history::History;
 use driftless_testkit::struct_subject;
 use driftless_testkit::subject::{Subject, show};
 use driftless_testkit::wire::{Message, without_implied};
@@ -35,6 +44,7 @@ struct Profile {
     visits: Counter,
     address: Address,
     devices: MergeMap<u8, Device>,
+    free: Document,
 }
 
 #[derive(Crdt, Debug)]
@@ -53,7 +63,7 @@ struct Device {
 struct_subject! {
     Profile {
         name: LwwRegister<String>, notes: MvRegister<Option<i64>>, is_active: Flag, tags: OrSet<u8>, visits: Counter,
-        address: Address, devices: MergeMap<u8, Device>,
+        address: Address, devices: MergeMap<u8, Device>, free: Document,
     }
 }
 struct_subject! { Address { city: LwwRegister<i64>, is_current: Flag } }
@@ -79,22 +89,43 @@ macro_rules! for_each_type {
 }
 pub(crate) use for_each_type;
 
-/// Runs a test on so many cases, or as many as `PROPTEST_CASES` says.
-fn prove<T: std::fmt::Debug>(
+/// Runs a test on so many cases, or as many as `PROPTEST_CASES` says. What fails is made as small as can be.
+fn prove<T: Debug>(cases: u32, strategy: impl Strategy<Value = T>, test: impl Fn(T) -> Result<(), String>) {
+    if let Some((reason, case)) = counterexample(cases, strategy, test) {
+        panic!("{reason}\nin {case:?}");
+    }
+}
+
+/// The same of histories alone, of which more can be left out than of other cases.
+fn prove_histories(
+    cases: u32,
+    strategy: impl Strategy<Value = History>,
+    test: impl Fn(&History) -> Result<(), String>,
+) {
+    let test = |history: &History| {
+        let result = panic::catch_unwind(AssertUnwindSafe(|| test(history)));
+        result.unwrap_or_else(|_| Err("it panics".to_owned()))
+    };
+    if let Some((_, history)) = counterexample(cases, strategy, |history| test(&history)) {
+        let history = history.shrunk(|history| test(history).is_err());
+        panic!("{}\nin {history:?}", test(&history).unwrap_err());
+    }
+}
+
+fn counterexample<T: Debug>(
     cases: u32,
     strategy: impl Strategy<Value = T>,
     test: impl Fn(T) -> Result<(), String>,
-) {
+) -> Option<(String, T)> {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let config = ProptestConfig {
         failure_persistence: None,
         max_shrink_iters: 10_000,
         ..ProptestConfig::with_cases(asked.unwrap_or(cases))
     };
-    let proved = TestRunner::new(config).run(&strategy, |case| test(case).map_err(TestCaseError::fail));
-    match proved {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, case)) => panic!("{reason}\nin {case:?}"),
+    match TestRunner::new(config).run(&strategy, |case| test(case).map_err(TestCaseError::fail)) {
+        Ok(()) => None,
+        Err(TestError::Fail(reason, case)) => Some((reason.to_string(), case)),
         Err(TestError::Abort(reason)) => panic!("{reason}"),
     }
 }
@@ -116,6 +147,34 @@ fn merged<'a, S: Crdt>(messages: impl IntoIterator<Item = &'a Vec<u8>>) -> Repli
         merge(&mut replica, message).unwrap();
     }
     replica
+}
+
+/// Another replica that holds the same.
+fn copy<S: Crdt>(replica: &Replica<S>) -> Replica<S> {
+    merged([&whole(replica)])
+}
+
+/// Sends a replica what it lacks, in chunks of so many bytes, or in one message if that is zero.
+fn ship<S: Crdt>(from: &Replica<S>, to: &mut Replica<S>, chunk_bytes: usize) {
+    let delta = from.delta_since(&to.vector());
+    if chunk_bytes == 0 {
+        merge(to, &delta.encode().unwrap()).unwrap();
+        return;
+    }
+    let mut pending = PendingDelta::new(&to.config().limits);
+    for bytes in delta.into_chunks(chunk_bytes) {
+        if let Some(whole) = pending.push(to.decode(&bytes.unwrap()).unwrap()).unwrap() {
+            to.merge(LATE_MS, whole).unwrap();
+        }
+    }
+}
+
+/// Puts a list into an order that only the seed decides.
+fn shuffle<T>(list: &mut [T], mut seed: u64) {
+    for place in (1..list.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        list.swap(place, (seed >> 33) as usize % (place + 1));
+    }
 }
 
 /// Merges a message. Returns whether it was news.

@@ -7,7 +7,7 @@ use driftless_testkit::subject::Subject;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{LATE_MS, for_each_type, merged, prove, same, whole};
+use crate::{LATE_MS, copy, for_each_type, full, merged, prove, same, same_in_full, ship, shuffle};
 
 /// The deltas from each state of one replica to each later one: as they were cut then, in one message or in chunks.
 fn deltas<S: Subject>(states: &[Snapshot<S>], chunk_bytes: usize) -> Vec<Vec<Vec<u8>>> {
@@ -48,14 +48,14 @@ fn take<S: Subject>(replica: &mut Replica<S>, messages: &[Vec<u8>]) -> Result<bo
 }
 
 fn any_partition<S: Subject>(theme: Theme) {
-    let case = (histories(theme, 40), vec(any::<prop::sample::Index>(), 1..30), 1..200_usize);
-    prove(30, case, |(history, order, chunk_bytes)| {
-        // What one replica held after each of four parts of a history.
+    let case = (histories(theme, 40), vec(any::<prop::sample::Index>(), 1..30), 1..200_usize, 0..3_usize);
+    prove(30, case, |(history, order, chunk_bytes, senders)| {
+        // What replicas held after each of four parts of a history: not always the same one.
         let mut cluster = Cluster::<S>::new(history.replicas, history.keys);
         let mut states = Vec::new();
         for steps in history.steps.chunks(history.steps.len().div_ceil(4).max(1)) {
             steps.iter().try_for_each(|step| cluster.step(step))?;
-            states.push(cluster.nodes[0].replica.snapshot());
+            states.push(cluster.nodes[states.len() * senders % cluster.nodes.len()].replica.snapshot());
         }
         let deltas = deltas(&states, chunk_bytes);
         let mut replica = merged::<S>([]);
@@ -69,9 +69,60 @@ fn any_partition<S: Subject>(theme: Theme) {
             .rev()
             .try_fold(false, |any, delta| Ok::<_, String>(take(&mut replica, delta)? | any))?
         {}
-        same("the deltas and the full merge", &replica, &merged([&whole(&cluster.nodes[0].replica)]))?;
-        same("the full merge and what was merged", &replica, &cluster.nodes[0].replica)
+        let wholes = states.iter().map(|state| state.delta_since(&VersionVector::new()).encode().unwrap());
+        same("the deltas and the full merge", &replica, &merged(&wholes.collect::<Vec<_>>()))?;
+        match cluster.nodes.first().filter(|_| senders == 0 && !states.is_empty()) {
+            Some(node) => same("the full merge and what was merged", &replica, &node.replica),
+            None => Ok(()),
+        }
     });
+}
+
+/// Chunks of any size are worth the delta they were cut from. They come in one order; what comes in another is refused, so
+/// that whoever offers them again and again is heard in the end.
+fn any_cut<S: Subject>(theme: Theme) {
+    prove(30, (histories(theme, 30), 1..150_usize, any::<u64>()), |(history, chunk_bytes, seed)| {
+        let cluster = Cluster::<S>::run(&history)?;
+        for (from, to) in cluster.nodes.iter().zip(cluster.nodes.iter().skip(1)) {
+            let (from, mut whole, mut cut) = (&from.replica, copy(&to.replica), copy(&to.replica));
+            ship(from, &mut whole, 0);
+            let before = full(&cut);
+            let chunks = from.delta_since(&cut.vector()).into_chunks(chunk_bytes);
+            let mut chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+            let mut pending = PendingDelta::new(&cut.config().limits);
+            // Only the first is taken at any time: it begins anew.
+            let (first, others) = chunks.split_first_mut().ok_or("a transfer without a chunk")?;
+            let mut gathered = push(&mut pending, &cut, first)?;
+            shuffle(others, seed);
+            for _ in 0..others.len() {
+                for chunk in &*others {
+                    gathered = gathered.or(push(&mut pending, &cut, chunk)?);
+                }
+            }
+            if full(&cut) != before {
+                return Err("a transfer that was not merged changed something".to_owned());
+            }
+            let delta = gathered.ok_or("the chunks are never whole")?;
+            cut.merge(LATE_MS, delta).map_err(|error| error.to_string())?;
+            match theme {
+                Theme::NoForgetting => same_in_full("in chunks and as a whole", &cut, &whole)?,
+                _ => same("in chunks and as a whole", &cut, &whole)?,
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Takes a chunk, if it is its turn.
+fn push<S: Subject>(
+    pending: &mut PendingDelta<S>,
+    to: &Replica<S>,
+    chunk: &[u8],
+) -> Result<Option<Delta<S>>, String> {
+    match pending.push(to.decode(chunk).map_err(|error| error.to_string())?) {
+        Err(PendingError::OutOfOrder { .. }) => Ok(None),
+        taken => taken.map_err(|error| error.to_string()),
+    }
 }
 
 macro_rules! laws {
@@ -83,6 +134,12 @@ macro_rules! laws {
             fn any_partition_into_deltas_in_any_order_gives_the_full_merge() {
                 any_partition::<$type>(Theme::NoForgetting);
                 any_partition::<$type>(Theme::Eviction);
+            }
+
+            #[test]
+            fn chunks_of_any_size_are_worth_the_delta_and_only_in_their_order() {
+                any_cut::<$type>(Theme::NoForgetting);
+                any_cut::<$type>(Theme::Eviction);
             }
         }
     )+};

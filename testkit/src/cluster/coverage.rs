@@ -50,6 +50,8 @@ coverage! {
     ties,
     /// Comparisons of a replica that had seen something of as many as there can be.
     of_all,
+    /// Removals beside writes of what they removed.
+    removals_beside_writes,
     /// Merges that brought something.
     merged,
     /// Merges that left concurrent values.

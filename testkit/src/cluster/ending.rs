@@ -12,6 +12,7 @@ impl<S: Subject> Cluster<S> {
     /// # Errors
     /// What was not as the oracle says.
     pub fn end(&mut self) -> Result<(), String> {
+        self.coverage.removals_beside_writes = self.oracle.removals_beside_writes();
         // Whatever clock ran ahead: its stamps are accepted by now.
         self.wall_ms += 1_000_000;
         self.converge()?;

@@ -44,18 +44,15 @@ impl<S: Subject> Cluster<S> {
         }
     }
 
-    /// Some are evicted by all others, who sync with each other and forget. So do the absent, if it is mutual.
+    /// Some, or none, are evicted by all others, who sync with each other and forget. So do the absent, if it is mutual.
     pub(super) fn absence(&mut self, who: Group, is_mutual: bool) -> Result<(), String> {
         // One at least stays.
         let all = self.those(Group::MAX).fold(0, |all, at| all | 1 << at);
         let absent = if who & all == all { all & !1 } else { who & all };
-        if absent == 0 {
-            return Ok(());
-        }
         let present = all & !absent;
         self.evict(absent, present);
         self.sync_and_settle(present)?;
-        if is_mutual {
+        if is_mutual && absent != 0 {
             self.coverage.splits += 1;
             self.evict(present, absent);
             self.sync_and_settle(absent)?;

@@ -1,0 +1,121 @@
+//! Engines with a fault in them, to see the laws fail: a flag in which one step of the engine does something else.
+
+use driftless::derived::{
+    Before, Canonical, DecodeError, Decoder, Encoder, Marks, Merging, Path, Pruning, Since, Sinking, Splitter,
+};
+use driftless::{Crdt, Flag, Writer};
+use driftless_testkit::oracle::{Live, Place};
+use driftless_testkit::subject::{self, Readings, Script, Stop, Subject};
+use driftless_testkit::wire::{Parts, Reader};
+
+/// Drops the marks of what was removed before all have seen it.
+pub(crate) const FORGETS_TOO_EARLY: u8 = 0;
+/// Sends nothing of what was removed.
+pub(crate) const SENDS_NO_REMOVALS: u8 = 1;
+/// Takes what comes in for all there is.
+pub(crate) const REPLACES_INSTEAD_OF_JOINING: u8 = 2;
+
+/// A flag with a fault.
+#[derive(Debug)]
+pub(crate) struct Broken<const FAULT: u8>(Flag);
+
+impl<const FAULT: u8> Crdt for Broken<FAULT> {
+    type Mut<'a> = Writer<'a, Self>;
+
+    fn bottom() -> Self {
+        Self(Flag::bottom())
+    }
+
+    fn fork(&self) -> Self {
+        Self(self.0.fork())
+    }
+
+    fn handle(writer: Writer<'_, Self>) -> Self::Mut<'_> {
+        writer
+    }
+
+    fn is_live(&self) -> bool {
+        self.0.is_live()
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.0.is_bottom()
+    }
+
+    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        if FAULT == REPLACES_INSTEAD_OF_JOINING && !theirs.0.is_bottom() {
+            self.0 = Flag::bottom();
+        }
+        self.0.join(theirs.0, merging, path);
+    }
+
+    fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
+        self.0.sink(sinking, path);
+    }
+
+    fn raise_marks(&self, marks: &mut Marks) {
+        self.0.raise_marks(marks);
+    }
+
+    fn since(&self, since: &Since) -> Option<Self> {
+        let cell = self.0.since(since)?;
+        (FAULT != SENDS_NO_REMOVALS || cell.is_live()).then_some(Self(cell))
+    }
+
+    fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
+        if FAULT == FORGETS_TOO_EARLY && !self.0.is_live() {
+            self.0 = Flag::bottom();
+        }
+        self.0.prune(pruning)
+    }
+
+    fn undo(&mut self, steps: &[u32], before: Before) {
+        self.0.undo(&steps[1..], before);
+    }
+
+    fn encode(&self, encoder: &mut Encoder) {
+        self.0.encode(encoder);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Flag::decode(decoder).map(Self)
+    }
+
+    fn canonical(&self, canonical: &mut Canonical<'_>) {
+        self.0.canonical(canonical);
+    }
+
+    fn split(&mut self, splitter: &mut Splitter) -> Self {
+        Self(self.0.split(splitter))
+    }
+
+    fn append(&mut self, next: Self) {
+        self.0.append(next.0);
+    }
+}
+
+impl<const FAULT: u8> Subject for Broken<FAULT> {
+    fn act(handle: &mut Self::Mut<'_>, script: &mut Script<'_>) -> Result<(), Stop> {
+        Flag::act(&mut handle.field(0, "flag", |broken| &mut broken.0), script)
+    }
+
+    fn wipe(handle: &mut Self::Mut<'_>) {
+        Flag::wipe(&mut handle.field(0, "flag", |broken| &mut broken.0));
+    }
+
+    fn parse(
+        canonical: &mut subject::Canonical<'_>,
+        place: &mut Place,
+        live: &mut Live,
+    ) -> Result<(), String> {
+        Flag::parse(canonical, place, live)
+    }
+
+    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
+        Flag::take_apart(reader, place, parts)
+    }
+
+    fn read(&self, place: &mut Place, readings: &mut Readings) {
+        self.0.read(place, readings);
+    }
+}
