@@ -64,7 +64,7 @@ fn smallest(theme: Theme, holds: impl Fn(&History) -> bool) -> Vec<History> {
             other => panic!("nothing was found: {other:?}"),
         }
     };
-    (0..8).map(find).collect()
+    (0..5).map(find).collect()
 }
 
 /// So many steps at most, no more operations than steps, and replicas of which each does something.
