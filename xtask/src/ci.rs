@@ -6,19 +6,20 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::report::{self, Report};
-use crate::{faults, layers, scenarios, tidy};
+use crate::{examples, faults, layers, scenarios, tidy};
 
 enum Step {
     Cargo(&'static str),
     Check(fn(&Path) -> io::Result<Report>),
 }
 
-const STEPS: [(&str, Step); 9] = [
+const STEPS: [(&str, Step); 10] = [
     ("fmt", Step::Cargo("fmt --all --check")),
     ("clippy", Step::Cargo("clippy --workspace --all-targets -- -D warnings")),
     ("doc", Step::Cargo("doc --workspace --no-deps")),
     ("layers", Step::Check(layers::check)),
     ("tidy", Step::Check(tidy::check)),
+    ("examples", Step::Check(examples::check)),
     ("scenarios", Step::Check(scenarios::check)),
     ("faults", Step::Check(faults::check)),
     ("test", Step::Cargo("test --workspace")),

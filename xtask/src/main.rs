@@ -1,6 +1,7 @@
 //! What CI runs, runnable by hand: `cargo run -p xtask -- ci`, or one check alone.
 
 mod ci;
+mod examples;
 mod faults;
 mod layers;
 mod report;
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo run -p xtask -- <task>
 
 tasks:
   ci         all that CI runs, in its order, up to the first failure
+  examples   each public function of src/ is called in an example of the documentation
   faults     plants each fault of tests/faults in a copy: the test that it names must fail; `faults NAME` plants some,
              `faults --check` looks only whether the patches still apply
   layers     modules of src/ import from lower layers only, by full path
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => ci::run(&root),
+        ["examples"] => report::show("examples", examples::check(&root)),
         ["faults", "--check"] => report::show("faults", faults::check(&root)),
         ["faults"] => report::show("faults", faults::replay(&root, "")),
         ["faults", name] => report::show("faults", faults::replay(&root, name)),
