@@ -59,6 +59,8 @@
 //! Each error says whose fault it is (the bytes, the peer, the caller, us), and what to do next. **After an error nothing has
 //! changed**, always. The library panics only on a bug of its own.
 
+#![warn(clippy::missing_errors_doc)]
+
 // The derive macro names this crate; so do this crate's own doc tests and unit tests.
 extern crate self as driftless;
 
