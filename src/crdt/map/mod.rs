@@ -228,6 +228,8 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
 
     /// Removes all that this replica has seen below a key: one event. What another replica writes there concurrently
     /// survives. If nothing is there it is no event. Returns whether anything was.
+    ///
+    /// Cost: that of going through what lies below the key.
     pub fn remove<Q>(&mut self, key: &Q) -> bool
     where
         K: Borrow<Q>,
