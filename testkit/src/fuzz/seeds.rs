@@ -7,12 +7,18 @@ use crate::fuzz::scene::{self, Scene};
 use crate::fuzz::types::{COUNT, of_type};
 use crate::subject::Subject;
 
+/// A flag is turned on at a path of as many names as there may be.
+const DEEPEST: [u8; 6] = [0, 0, 200, 0, 146, 6];
+
 /// The seeds of a target: the name of a file, and the bytes.
 #[inline]
 pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
     match target {
         "history" => (0..COUNT).map(|number| (format!("type-{number}"), arbitrary(number, 240))).collect(),
-        "document" => (0..4).map(|number| (format!("part-{number}"), arbitrary(number, 160))).collect(),
+        "document" => {
+            let parts = (0..4).map(|number| (format!("part-{number}"), arbitrary(number, 160)));
+            parts.chain([("deepest".to_owned(), DEEPEST.to_vec())]).collect()
+        }
         _ => (0..COUNT).flat_map(|number| of_type!(number, messages(number))).collect(),
     }
 }
