@@ -24,6 +24,9 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 
+/// Up to so many live entries are looked through one by one.
+const FEW: usize = 4;
+
 /// A payload that is neither superseded nor removed, and the event that wrote it.
 #[derive(Clone, Debug)]
 pub(crate) struct Live<T> {
@@ -63,8 +66,8 @@ impl<T> Many<T> {
     /// A mark as old as the floor is kept if anything newer touched the cell: it may be of a dot that the removal's own
     /// transaction wrote again, which the floor does not kill and the newer event did.
     fn sink_dead(&mut self, floor: &Marks) {
-        let live = &self.live;
-        let is_live = |mark: Dot| live.iter().any(|live| live.dot == mark);
+        let live = LiveDots::of(&self.live);
+        let is_live = |mark: Dot| live.hold(mark);
         if self.seen.iter().all(|mark| floor.cover(mark)) {
             self.seen.retain(is_live);
         } else {
@@ -82,10 +85,41 @@ impl<T> Many<T> {
     }
 }
 
+/// Last-writer-wins order.
+fn order(a: Dot, b: Dot, origins: &Origins) -> Ordering {
+    a.time.cmp(&b.time).then_with(|| origins.cmp(a.origin, b.origin))
+}
+
 /// Whether `a` comes before `b` in last-writer-wins order.
 fn older(a: Dot, b: Dot, origins: &Origins) -> bool {
-    let order = a.time.cmp(&b.time).then_with(|| origins.cmp(a.origin, b.origin));
-    order == Ordering::Less
+    order(a, b, origins) == Ordering::Less
+}
+
+/// The dots of live entries, to look others up among them: if they are many by search, lest the work grow with the square of
+/// what a peer may send.
+struct LiveDots<'a, T> {
+    live: &'a [Live<T>],
+    /// The dots ordered by origin, if they are many.
+    by_origin: Vec<Dot>,
+}
+
+impl<'a, T> LiveDots<'a, T> {
+    fn of(live: &'a [Live<T>]) -> Self {
+        let mut by_origin = Vec::new();
+        if live.len() > FEW {
+            by_origin.extend(live.iter().map(|live| live.dot));
+            by_origin.sort_unstable_by_key(|dot| dot.origin);
+        }
+        Self { live, by_origin }
+    }
+
+    fn hold(&self, dot: Dot) -> bool {
+        if self.live.len() <= FEW {
+            return self.live.iter().any(|live| live.dot == dot);
+        }
+        let place = self.by_origin.binary_search_by_key(&dot.origin, |other| other.origin);
+        place.is_ok_and(|place| self.by_origin[place] == dot)
+    }
 }
 
 /// The live payloads of a cell, oldest first. Of its two parts one is empty.
@@ -260,8 +294,8 @@ impl<T> Cell<T> {
     pub(crate) fn sink(&mut self, floor: &Marks) {
         let mut many = self.take_many();
         many.live.retain(|live| !floor.cover(live.dot));
-        let live = &many.live;
-        many.seen.retain(|mark| !floor.cover(mark) || live.iter().any(|live| live.dot == mark));
+        let live = LiveDots::of(&many.live);
+        many.seen.retain(|mark| !floor.cover(mark) || live.hold(mark));
         self.put(many);
     }
 
@@ -321,18 +355,19 @@ impl<T> Cell<T> {
         let mut ours = self.take_many();
         let mut joined = Joined::default();
         let live_before = ours.live.len();
+        let held = LiveDots::of(&theirs.live);
         ours.live.retain(|live| {
-            let held = theirs.live.iter().any(|other| other.dot == live.dot);
-            held || !(theirs.seen.cover(live.dot) || sight.known_to_sender(live.dot))
+            held.hold(live.dot) || !(theirs.seen.cover(live.dot) || sight.known_to_sender(live.dot))
         });
         joined.changed = ours.live.len() != live_before;
         for live in theirs.live {
             if !sight.ours.covers(live.dot) && !ours.seen.cover(live.dot) {
-                ours.insert(live, sight.origins);
+                ours.live.push(live);
                 joined.changed = true;
                 joined.conflict = ours.live.len() > 1;
             }
         }
+        ours.live.sort_by(|a, b| order(a.dot, b.dot, sight.origins));
         ours.seen.raise_all(&theirs.seen);
         if !sight.floor.is_empty() {
             ours.sink_dead(sight.floor);
@@ -458,8 +493,12 @@ impl<T> Cell<T> {
 
     /// Writes the marks that are no live payload's.
     fn encode_other_marks(&self, encoder: &mut Encoder) {
-        let mut others = self.marks();
-        others.retain(|mark| self.live().all(|(dot, _)| dot != mark));
+        let mut others = Marks::default();
+        if let Self::Other(Some(many)) = self {
+            let live = LiveDots::of(&many.live);
+            others = many.seen.clone();
+            others.retain(|mark| !live.hold(mark));
+        }
         encoder.marks(&others);
     }
 
@@ -523,18 +562,15 @@ impl<T> Cell<T> {
             return Err(DecodeError::Limit { limit: "siblings", allowed: siblings });
         }
         let room = decoder.room::<Live<T>>(count, 1 + items)?;
-        let mut many = Many { live: Vec::with_capacity(room), seen: Marks::default() };
+        let mut live = Vec::with_capacity(room);
         for _ in 0..count {
-            let at = decoder.at();
             let dot = decoder.dot()?;
-            if many.seen.time(dot.origin) > Timestamp::ZERO {
-                return Err(DecodeError::Repeated { what: "a live entry of one replica", at });
-            }
             let value = payload(decoder, dot)?;
-            many.live.push(Live { dot, value });
-            many.seen.raise(dot);
+            live.push(Live { dot, value });
         }
-        Self::decode_other_marks(decoder, many)
+        let seen = Marks::of_distinct(live.iter().map(|live| live.dot).collect());
+        let seen = seen.ok_or(DecodeError::Repeated { what: "a live entry of one replica", at })?;
+        Self::decode_other_marks(decoder, Many { live, seen })
     }
 }
 
@@ -644,6 +680,56 @@ mod tests {
                 let is_alone = dots.len() == 1 && cell.marks().len() == 1;
                 prop_assert_eq!(matches!(cell, Cell::One { .. }), is_alone);
             }
+        }
+    }
+
+    /// A cell of very many replicas: for each, the time of its mark, and whether that is live.
+    fn crowded(marks: &[(u64, bool)]) -> Cell<u64> {
+        let dots = marks.iter().enumerate().filter(|(_, (time, _))| *time > 0);
+        let dots: Vec<_> = dots.map(|(at, (time, is_live))| (dot(at, *time), *is_live)).collect();
+        let mut live: Vec<_> = dots.iter().filter(|(_, is_live)| *is_live).map(|(dot, _)| *dot).collect();
+        live.sort_by(|a, b| order(*a, *b, &many_origins()));
+        let live = live.into_iter().map(|dot| Live { dot, value: dot.time.bits() }).collect();
+        let mut cell = Cell::default();
+        cell.put(Many { live, seen: dots.into_iter().map(|(dot, _)| dot).collect() });
+        cell
+    }
+
+    const CROWD: usize = 40;
+
+    fn many_origins() -> Origins {
+        let mut origins = Origins::default();
+        // Numbers that go up and down the order of the ids.
+        for at in 0..CROWD as u128 {
+            origins.intern(ReplicaId::from_u128(at * 17 % CROWD as u128));
+        }
+        origins
+    }
+
+    proptest! {
+        #[test]
+        fn cells_of_many_join_by_the_definition(
+            marks in prop::collection::vec((0_u64..6, any::<bool>(), 0_u64..6, any::<bool>()), CROWD),
+        ) {
+            let a: Vec<_> = marks.iter().map(|(time, is_live, ..)| (*time, *is_live)).collect();
+            let b: Vec<_> = marks.iter().map(|(.., time, is_live)| (*time, *is_live)).collect();
+            let (mut ours, theirs) = (crowded(&a), crowded(&b));
+            let remap: Vec<_> = (0..CROWD).map(Origin::from_index).collect();
+            let sight = Sight {
+                origins: &many_origins(),
+                remap: &remap,
+                ours: &Frontier::default(),
+                theirs: None,
+                floor: &Marks::default(),
+            };
+            ours.join(theirs, &sight, &mut Marks::default());
+            // Live on both sides, or on one and unknown to the other; the marks are the greater ones.
+            let joined: Vec<_> = a.iter().zip(&b).map(|((a, a_lives), (b, b_lives))| match a.cmp(b) {
+                Ordering::Less => (*b, *b_lives),
+                Ordering::Equal => (*a, *a_lives && *b_lives),
+                Ordering::Greater => (*a, *a_lives),
+            }).collect();
+            prop_assert_eq!(shape(&ours), shape(&crowded(&joined)));
         }
     }
 

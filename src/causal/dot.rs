@@ -1,5 +1,7 @@
 //! Dots, and the marks that a cell keeps of the events that touched it.
 
+use std::cmp::Reverse;
+
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::Origin;
 use crate::clock::Timestamp;
@@ -104,8 +106,29 @@ impl Marks {
             self.0.extend_from_slice(dots);
             return;
         }
+        if dots.len() > FEW {
+            self.raise_many(dots);
+            return;
+        }
         for dot in dots {
             self.raise(*dot);
+        }
+    }
+
+    /// Goes through both once.
+    fn raise_many(&mut self, dots: &[Dot]) {
+        let mut marks = self.0.iter_mut().peekable();
+        let mut others = Vec::new();
+        for dot in dots {
+            while marks.next_if(|mark| mark.origin < dot.origin).is_some() {}
+            match marks.peek_mut() {
+                Some(mark) if mark.origin == dot.origin => mark.time = mark.time.max(dot.time),
+                _ => others.push(*dot),
+            }
+        }
+        if !others.is_empty() {
+            self.0.append(&mut others);
+            self.0.sort_by_key(|mark| mark.origin);
         }
     }
 
@@ -127,11 +150,12 @@ impl Marks {
 
 impl FromIterator<Dot> for Marks {
     fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
-        let mut marks = Self::default();
-        for dot in dots {
-            marks.raise(dot);
+        let mut marks = Vec::from_iter(dots);
+        if !marks.is_sorted_by(|a, b| a.origin < b.origin) {
+            marks.sort_unstable_by_key(|mark| (mark.origin, Reverse(mark.time)));
+            marks.dedup_by_key(|mark| mark.origin);
         }
-        marks
+        Self(marks)
     }
 }
 

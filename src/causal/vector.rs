@@ -1,5 +1,6 @@
 //! Version vectors.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -126,8 +127,10 @@ impl FromIterator<(ReplicaId, Timestamp)> for VersionVector {
 impl Extend<(ReplicaId, Timestamp)> for VersionVector {
     /// Raises the vector to each of the entries.
     fn extend<I: IntoIterator<Item = (ReplicaId, Timestamp)>>(&mut self, entries: I) {
-        for (id, stamp) in entries {
-            self.raise(id, stamp);
+        self.entries.extend(entries.into_iter().filter(|(_, stamp)| *stamp > Timestamp::ZERO));
+        if !self.entries.is_sorted_by(|(a, _), (b, _)| a < b) {
+            self.entries.sort_unstable_by_key(|(id, stamp)| (*id, Reverse(*stamp)));
+            self.entries.dedup_by_key(|(id, _)| *id);
         }
     }
 }

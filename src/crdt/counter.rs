@@ -1,5 +1,6 @@
 //! A counter that every replica adds to.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use crate::causal::dot::{Dot, Marks};
@@ -76,7 +77,7 @@ struct Removed {
 #[derive(Clone, Debug, Default)]
 pub struct Counter {
     cell: Cell<Total>,
-    /// At most one record for an origin.
+    /// At most one record for an origin, ordered by origin.
     removed: Option<Box<[Removed]>>,
 }
 
@@ -142,17 +143,19 @@ impl Counter {
     }
 
     fn removed_of(&self, origin: Origin) -> Option<&Removed> {
-        self.removed().iter().find(|removed| removed.origin == origin)
+        let place = self.removed().binary_search_by_key(&origin, |removed| removed.origin);
+        place.ok().map(|place| &self.removed()[place])
     }
 
-    /// Takes the record of a removal, unless a later one of the same replica's count is known.
-    fn note_removed(&mut self, new: Removed) {
-        let mut records = self.removed.take().unwrap_or_default().into_vec();
-        match records.iter_mut().find(|removed| removed.origin == new.origin) {
-            Some(removed) if removed.stamp < new.stamp => *removed = new,
-            Some(_) => {}
-            None => records.push(new),
+    /// Takes records of removals; of two of the same replica's count the later one stands.
+    fn note_removed(&mut self, new: Vec<Removed>) {
+        if new.is_empty() {
+            return;
         }
+        let mut records = self.removed.take().unwrap_or_default().into_vec();
+        records.extend(new);
+        records.sort_by_key(|removed| (removed.origin, Reverse(removed.stamp)));
+        records.dedup_by_key(|removed| removed.origin);
         self.removed = Some(records.into());
     }
 
@@ -162,9 +165,7 @@ impl Counter {
         let others = self.cell.live().filter(|(dot, _)| dot.origin != own);
         let records =
             others.map(|(dot, total)| Removed { origin: dot.origin, stamp: dot.time, total: total.total });
-        for record in records.collect::<Vec<_>>() {
-            self.note_removed(record);
-        }
+        self.note_removed(records.collect());
     }
 
     fn reading(&self) -> Option<Value> {
@@ -245,12 +246,12 @@ impl Crdt for Counter {
     fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
         let before = merging.recorder.reading(|| self.reading());
         let newest = merging.newest(&theirs.cell);
-        let records: Vec<_> = theirs.removed().to_vec();
+        let mut records = theirs.removed().to_vec();
         merging.join_unrecorded(&mut self.cell, theirs.cell);
-        for record in records {
-            let origin = merging.remap[record.origin.index()];
-            self.note_removed(Removed { origin, ..record });
+        for record in &mut records {
+            record.origin = merging.remap[record.origin.index()];
         }
+        self.note_removed(records);
         merging.residue |= self.removed.is_some();
         merging.record(path, newest.or_else(|| self.cell.marks().newest()), before, || self.reading());
     }
@@ -275,13 +276,14 @@ impl Crdt for Counter {
         self.cell.prune(pruning.cut, &mut pruning.dropped);
         if let Some(records) = self.removed.take() {
             let mut records = records.into_vec();
-            let cell = &self.cell;
-            let marks = cell.marks();
+            let marks = self.cell.marks();
+            let mut runs: Vec<_> = self.cell.live().map(|(dot, total)| (dot.origin, total.run)).collect();
+            runs.sort_unstable_by_key(|(origin, _)| *origin);
             // A record is needed while an entry of its run is live, and while such an entry may still arrive: until the
             // author is known to have seen every removal that there ever was of its count here.
             records.retain(|removed| {
-                let entry = cell.entry(removed.origin);
-                let is_used = entry.is_some_and(|(_, total)| removed.stamp >= total.run);
+                let entry = runs.binary_search_by_key(&removed.origin, |(origin, _)| *origin);
+                let is_used = entry.is_ok_and(|place| removed.stamp >= runs[place].1);
                 let has_seen_all = pruning.counting(removed.origin).is_some_and(|seen| {
                     pruning.dropped.within(seen) && marks.within(seen) && pruning.floor.within(seen)
                 });

@@ -600,13 +600,19 @@ fn b61_a_counter_is_capped_by_the_number_of_replicas() {
     let crowd = |authors: u128| {
         let ids: Vec<_> = (1..=authors).map(|number| ReplicaId::from_u128(number << 64)).collect();
         let len = ids.len();
-        let mut state = vec![0x92];
+        let mut state = vec![0x93];
         rmp::encode::write_array_len(&mut state, 3 * len as u32).unwrap();
+        for place in (0..len as u64).rev() {
+            rmp::encode::write_uint(&mut state, place).unwrap();
+            state.extend([5, 0]);
+        }
+        // A removal has seen a part of each count.
+        state.push(0x90);
+        rmp::encode::write_array_len(&mut state, 2 * len as u32).unwrap();
         for place in 0..len as u64 {
             rmp::encode::write_uint(&mut state, place).unwrap();
-            state.extend([1, 0]);
+            state.push(2);
         }
-        state.push(0x90);
         Forged { ids, to: vec![BASE; len], from: vec![0; len], cut: None, state: vec![part(&state)] }
             .message()
     };
@@ -616,13 +622,13 @@ fn b61_a_counter_is_capped_by_the_number_of_replicas() {
         MergeError::Decode(DecodeError::Limit { limit: "replicas", allowed: Limits::MAX_REPLICAS });
     assert_eq!(us.decode(&crowd(most + 1)).unwrap_err(), too_many);
     receive(&mut us, &crowd(most)).unwrap();
-    assert_eq!(us.state().value(), most as i64);
+    assert_eq!(us.state().value(), 3 * most as i64);
     // One more than a message can name cannot come in, by whatever messages.
     let mut one_more = replica::<Counter>(ReplicaId::from_u128(2));
     one_more.write(NOW_MS, |counter| counter.add(1).unwrap()).unwrap();
     let refused = us.merge(LATE_MS, one_more.delta_since(&us.vector())).unwrap_err();
     assert_eq!(refused, MergeError::TooManyReplicas { count: Limits::MAX_REPLICAS + 1 });
-    assert_eq!(us.state().value(), most as i64);
+    assert_eq!(us.state().value(), 3 * most as i64);
 }
 
 /// A peer that claims to have seen, and removed, what its author has not issued yet.
