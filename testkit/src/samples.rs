@@ -49,6 +49,8 @@ impl<S: Crdt> Sample<S> {
 pub struct Inbox<S> {
     /// Who reads.
     pub replica: Replica<S>,
+    /// The time by the reader's clock, in Unix milliseconds. As late as can be, unless set.
+    pub now_ms: u64,
     pending: PendingDelta<S>,
 }
 
@@ -56,7 +58,7 @@ impl<S: Crdt> Inbox<S> {
     /// Messages for a reader.
     pub fn new(replica: Replica<S>) -> Self {
         let pending = PendingDelta::new(&Limits::default());
-        Self { replica, pending }
+        Self { replica, now_ms: LAST_MS, pending }
     }
 
     /// Reads a message and merges what is whole. Returns whether it was news.
@@ -68,7 +70,7 @@ impl<S: Crdt> Inbox<S> {
         let Some(delta) = self.pending.push(delta).map_err(Refused::Pending)? else {
             return Ok(false);
         };
-        let merged = self.replica.merge(LAST_MS, delta).map_err(Refused::Merge)?;
+        let merged = self.replica.merge(self.now_ms, delta).map_err(Refused::Merge)?;
         Ok(merged.is_news)
     }
 }

@@ -293,6 +293,9 @@ impl Reader<'_> {
         payload: impl Fn(&mut Self, Timestamp) -> Result<(Payload, Option<Timestamp>), String>,
     ) -> Result<Part, String> {
         let mut part = Part::default();
+        if self.nil() {
+            return Ok(part);
+        }
         let len = self.array()?;
         if !self.is_array() {
             expect(len == 1 + items || len == 2 + items, "a dot and its payload")?;

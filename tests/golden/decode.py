@@ -241,6 +241,8 @@ class Reader:
 
     def cell(self, type, cell):
         items = ITEMS[type]
+        if self.nil():
+            return
         length = self.array()
         if not self.is_array():
             if length not in (1 + items, 2 + items):
