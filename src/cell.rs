@@ -5,7 +5,7 @@
 //! set, a counter and a map are ways to read cells.
 //!
 //! # Invariants
-//! 1. Each live dot is marked: `seen[dot.origin] >= dot.time`.
+//! 1. Each live dot is its origin's mark: `seen[dot.origin] == dot.time`. A later event of that origin would have ended it.
 //! 2. At most one live entry for an origin.
 //! 3. Live entries are ordered by (time, full replica id): the last one is what last-writer-wins reads.
 //! 4. A cell whose only mark is its only live dot is stored as just that ([`Cell::One`]); an untouched one as nothing.
@@ -77,11 +77,7 @@ impl<T> Many<T> {
 
     /// Whether the marks are those of the live dots and no others: there is nothing to forget.
     fn is_lean(&self) -> bool {
-        !self.live.is_empty() && self.seen.len() == self.live.len() && self.live_is_marked_exactly()
-    }
-
-    fn live_is_marked_exactly(&self) -> bool {
-        self.live.iter().all(|live| self.seen.time(live.dot.origin) == live.dot.time)
+        !self.live.is_empty() && self.seen.len() == self.live.len()
     }
 }
 
@@ -186,7 +182,7 @@ pub(crate) struct Joined {
     pub(crate) changed: bool,
     /// Whether more than one entry is live now, and one of them is new.
     pub(crate) conflict: bool,
-    /// Whether there are marks that can be forgotten one day.
+    /// Whether the join left marks that can be forgotten one day.
     pub(crate) residue: bool,
 }
 
@@ -294,8 +290,7 @@ impl<T> Cell<T> {
     pub(crate) fn sink(&mut self, floor: &Marks) {
         let mut many = self.take_many();
         many.live.retain(|live| !floor.cover(live.dot));
-        let live = LiveDots::of(&many.live);
-        many.seen.retain(|mark| !floor.cover(mark) || live.hold(mark));
+        many.seen.retain(|mark| !floor.cover(mark));
         self.put(many);
     }
 
@@ -307,7 +302,7 @@ impl<T> Cell<T> {
             Self::One { time, origin, value } => {
                 let dot = sight.remap(Dot { origin, time });
                 if !sight.absence_speaks() && sight.ours.covers(dot) {
-                    return Joined { residue: self.has_residue(), ..Joined::default() };
+                    return Joined::default();
                 }
                 if !sight.ours.covers(dot) {
                     fresh.raise(dot);
@@ -321,7 +316,7 @@ impl<T> Cell<T> {
             Self::Other(Some(many)) => {
                 let seen: Marks = many.seen.iter().map(|dot| sight.remap(dot)).collect();
                 if !sight.absence_speaks() && seen.within(sight.ours) {
-                    return Joined { residue: self.has_residue(), ..Joined::default() };
+                    return Joined::default();
                 }
                 for mark in seen.iter().filter(|mark| !sight.ours.covers(*mark)) {
                     fresh.raise(mark);
@@ -333,7 +328,7 @@ impl<T> Cell<T> {
             Self::Other(None) if sight.absence_speaks() && !self.is_bottom() => {
                 self.join_many(Many { live: Vec::new(), seen: Marks::default() }, sight)
             }
-            Self::Other(None) => Joined { residue: self.has_residue(), ..Joined::default() },
+            Self::Other(None) => Joined::default(),
         }
     }
 
@@ -674,7 +669,7 @@ mod tests {
                 let dots: Vec<_> = cell.live().map(|(dot, _)| dot).collect();
                 prop_assert!(dots.is_sorted_by(|a, b| older(*a, *b, &origins)));
                 for dot in &dots {
-                    prop_assert!(cell.marks().cover(*dot));
+                    prop_assert_eq!(cell.marks().time(dot.origin), dot.time);
                     prop_assert_eq!(dots.iter().filter(|other| other.origin == dot.origin).count(), 1);
                 }
                 let is_alone = dots.len() == 1 && cell.marks().len() == 1;
