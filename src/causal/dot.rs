@@ -175,4 +175,13 @@ mod tests {
         assert!(!marks.cover(dot(2, 6)) && !marks.cover(dot(7, 1)));
         assert_eq!(marks.newest(), Some(dot(1, 9)));
     }
+
+    #[test]
+    fn marks_of_one_origin_are_not_distinct() {
+        assert_eq!(Marks::of_distinct(vec![dot(2, 5), dot(0, 1), dot(2, 3)]), None);
+        assert_eq!(
+            Marks::of_distinct(vec![dot(2, 5), dot(0, 1)]),
+            Some([dot(0, 1), dot(2, 5)].into_iter().collect())
+        );
+    }
 }

@@ -193,6 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_counted_and_ordered_by_id_and_none_is_zero() {
+        let (nothing, one, two) = (vector(&[(1, 0)]), vector(&[(1, 5)]), vector(&[(2, 1), (1, 5)]));
+        assert_eq!([&nothing, &one, &two].map(VersionVector::len), [0, 1, 2]);
+        assert_eq!([&nothing, &one].map(VersionVector::is_empty), [true, false]);
+        let entries = [
+            (ReplicaId::from_u128(1), Timestamp::from_bits(5)),
+            (ReplicaId::from_u128(2), Timestamp::from_bits(1)),
+        ];
+        assert_eq!((&two).into_iter().collect::<Vec<_>>(), entries);
+        assert_eq!(two.into_iter().collect::<Vec<_>>(), entries);
+    }
+
+    #[test]
     fn unordered_or_repeated_entries_of_a_peer_become_a_vector() {
         let bytes = rmp_serde::to_vec(&vec![
             (ReplicaId::from_u128(2), Timestamp::from_bits(1)),

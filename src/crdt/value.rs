@@ -390,6 +390,8 @@ impl<'de> Deserialize<'de> for ByteBuf {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IntoDeserializer;
+
     use super::*;
 
     fn round(value: &Value) -> Value {
@@ -414,6 +416,50 @@ mod tests {
             assert_eq!(round(value), *value);
         }
         assert_eq!(round(&Value::List(values.clone())), Value::List(values));
+    }
+
+    /// As formats show values that are not the wire's: in another way, or owned.
+    #[test]
+    fn any_format_that_describes_itself_can_be_read() {
+        type Read = Result<Value, serde::de::value::Error>;
+        let text = Value::from("x");
+        let of_string: Read = Value::deserialize("x".to_owned().into_deserializer());
+        assert_eq!(of_string, Ok(text.clone()));
+        let of_some: Read = AnyValue.visit_some("x".into_deserializer());
+        assert_eq!(of_some, Ok(text));
+        let of_bytes: Read = AnyValue.visit_byte_buf(vec![1, 2]);
+        assert_eq!(of_bytes, Ok(Value::Bytes(vec![1, 2])));
+        let refused: Read = Value::deserialize(7_i128.into_deserializer());
+        assert!(refused.unwrap_err().to_string().contains("expected null, a bool, a 64-bit number"));
+        let (uuid, mut shown) = (Uuid::from_u128(7), Vec::new());
+        let mut readable = rmp_serde::Serializer::new(&mut shown).with_human_readable();
+        Value::from(uuid).serialize(&mut readable).unwrap();
+        assert_eq!(rmp_serde::from_slice::<String>(&shown).unwrap(), uuid.to_string());
+    }
+
+    #[test]
+    fn depth_counts_lists_and_maps_and_json_separates_and_escapes() {
+        let map = |entries: &[(&str, Value)]| {
+            Value::Map(entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+        };
+        let list = Value::List(vec![Value::Null, map(&[("a", Value::from(1)), ("b", Value::List(vec![]))])]);
+        assert_eq!(
+            [&Value::Null, &list, &map(&[]), &map(&[("x", list.clone())])].map(Value::depth),
+            [0, 3, 1, 4]
+        );
+        assert_eq!(list.to_string(), r#"[null,{"a":1,"b":[]}]"#);
+        assert_eq!(Value::from("\u{1f} \"\\\n").to_string(), r#""\u001f \"\\\n""#);
+    }
+
+    #[test]
+    fn equal_floats_hash_equally_and_others_do_not() {
+        use std::hash::BuildHasher;
+        let hash = |float: f64| foldhash::fast::FixedState::default().hash_one(Float(float));
+        assert_eq!(hash(0.5), hash(0.5));
+        assert_ne!(hash(0.5), hash(0.25));
+        assert_ne!(hash(0.0), hash(-0.0));
+        assert_eq!((f64::from(Float(0.5)), Float(0.5).to_string()), (0.5, "0.5".to_owned()));
+        assert_eq!([Value::from(Some(1)), Value::from(None::<i64>)], [Value::Int(1), Value::Null]);
     }
 
     #[test]

@@ -154,3 +154,54 @@ impl<S: Crdt> PendingDelta<S> {
 fn is_same_transfer<S>(a: &Delta<S>, b: &Delta<S>) -> bool {
     a.origins == b.origins && a.from == b.from && a.to == b.to && a.cut == b.cut
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::causal::dot::Dot;
+    use crate::causal::frontier::Frontier;
+    use crate::causal::id::ReplicaId;
+    use crate::causal::origin::{Origin, Origins};
+    use crate::clock::Timestamp;
+    use crate::crdt::flag::Flag;
+
+    fn frontier(time: u64) -> Frontier {
+        let mut frontier = Frontier::default();
+        frontier.raise(Dot { origin: Origin::from_index(0), time: Timestamp::from_bits(time) });
+        frontier
+    }
+
+    fn chunk(index: u64, is_last: bool) -> Delta<Flag> {
+        let mut origins = Origins::default();
+        origins.intern(ReplicaId::from_u128(1));
+        Delta {
+            origins: Arc::new(origins),
+            from: frontier(1),
+            to: frontier(2),
+            cut: None,
+            state: Flag::default(),
+            chunk: Some(Chunk { index, is_last, follows: index, hash: index + 1 }),
+            bytes: 100,
+            rows_visited: 0,
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_names_the_one_before_but_not_the_same_transfer_is_refused() {
+        let mut pending = PendingDelta::new(&Limits::default());
+        assert!(pending.push(chunk(0, false)).unwrap().is_none());
+        let mut others = [(); 4].map(|()| chunk(1, true));
+        Arc::make_mut(&mut others[0].origins).intern(ReplicaId::from_u128(2));
+        others[1].from = frontier(2);
+        others[2].to = frontier(3);
+        others[3].cut = Some(frontier(1));
+        for other in others {
+            assert_eq!(pending.push(other).unwrap_err(), PendingError::OtherTransfer);
+        }
+        assert_eq!(pending.bytes(), 100);
+        assert!(pending.push(chunk(1, true)).unwrap().is_some_and(|whole| !whole.is_chunk()));
+        assert_eq!(pending.bytes(), 0);
+    }
+}

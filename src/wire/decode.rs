@@ -405,3 +405,63 @@ impl<'a> Decoder<'a> {
 fn is_array(marker: Marker) -> bool {
     matches!(marker, Marker::FixArray(_) | Marker::Array16 | Marker::Array32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T>(
+        bytes: &[u8],
+        read: impl FnOnce(&mut Decoder<'_>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let limits = Limits { memory_bytes: 1 << 24, ..Limits::default() };
+        let mut decoder = Decoder::new(bytes, &limits)?;
+        let read = read(&mut decoder)?;
+        decoder.finish()?;
+        Ok(read)
+    }
+
+    #[test]
+    fn numbers_and_lengths_of_every_width_are_read() {
+        let ends = [8, 16, 32, 64].map(|bits| i64::MAX >> (64 - bits));
+        let numbers = ends
+            .into_iter()
+            .flat_map(|end| [end, end.wrapping_add(1), -end, -end - 1, (-end).wrapping_sub(2)]);
+        for number in numbers.chain([0, 1, -1, -32, -33, 255, 256, 65_535, 65_536]) {
+            let mut bytes = Vec::new();
+            rmp::encode::write_sint(&mut bytes, number).unwrap();
+            assert_eq!(read(&bytes, |decoder| decoder.int()), Ok(number));
+            assert_eq!(read(&bytes, |decoder| decoder.uint()).ok(), u64::try_from(number).ok());
+        }
+        for len in [0, 1, 15, 16, 255, 256, 65_535, 65_536] {
+            let content = vec![7_u8; len];
+            let mut bytes = Vec::new();
+            rmp::encode::write_bin(&mut bytes, &content).unwrap();
+            assert_eq!(read(&bytes, |decoder| decoder.bin().map(<[u8]>::to_vec)), Ok(content));
+            // An array of as many elements as bytes follow is the longest that there can be.
+            let mut bytes = Vec::new();
+            rmp::encode::write_array_len(&mut bytes, len as u32).unwrap();
+            bytes.resize(bytes.len() + len, 0);
+            assert_eq!(read(&bytes, |decoder| decoder.value::<Vec<u8>>()).map(|list| list.len()), Ok(len));
+            if len > 0 {
+                bytes.pop();
+                let short = Err(DecodeError::Truncated { at: bytes.len() });
+                assert_eq!(read(&bytes, |decoder| decoder.value::<Vec<u8>>()), short);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_up_to_the_limit_is_given_and_no_more() {
+        let twice = |decoder: &mut Decoder<'_>, second: usize| {
+            decoder.room::<[u8; 1 << 23]>(1, 1)?;
+            decoder.room::<[u8; 1 << 20]>(second, 1)?;
+            decoder.take(8).map(drop)
+        };
+        assert_eq!(read(&[0; 8], |decoder| twice(decoder, 8)), Ok(()));
+        let refused = DecodeError::Truncated { at: 8 };
+        assert_eq!(read(&[0; 8], |decoder| twice(decoder, 9)), Err(refused));
+        let refused = DecodeError::Limit { limit: "memory_bytes", allowed: 1 << 24 };
+        assert_eq!(read(&[0; 9], |decoder| twice(decoder, 9)), Err(refused));
+    }
+}

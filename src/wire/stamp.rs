@@ -117,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn a_place_beyond_the_table_is_none() {
+        let bytes = |place: u8| [0, 0, 0, 0, 0, 0, 0, 7, 0, place];
+        assert_eq!(of_absolute(&bytes(2), 3), Some((Timestamp::from_bits(7), 2)));
+        assert_eq!(of_absolute(&bytes(3), 3), None);
+        assert_eq!(of_absolute(&bytes(2)[..9], 3), None);
+    }
+
+    #[test]
     fn the_ends_round_trip_and_neighbours_are_small() {
         for (a, b) in [(Timestamp::ZERO, Timestamp::MAX), (Timestamp::MAX, Timestamp::ZERO)] {
             assert_eq!(round(a, b, 4096, 4095), Some((b, 4095)));

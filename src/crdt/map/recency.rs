@@ -211,9 +211,19 @@ mod tests {
             let gather = |marks: &mut Marks| marks.raise_dots(older);
             self.log.touch(row as u32, &mut self.places[row], &[dot], gather);
             if self.log.is_long(self.places.len()) {
-                let places = &self.places;
-                self.log.compact(|place, row| places[row as usize] == place);
+                self.compact();
             }
+        }
+
+        /// Compacting drops the entries that are not valid, and no other.
+        fn compact(&mut self) {
+            let places = &self.places;
+            let is_valid = |place: Place, row: u32| places[row as usize] == place;
+            let mut valid: Vec<_> = self.log.entries().collect();
+            valid.retain(|(place, row)| is_valid(*place, *row));
+            self.log.compact(is_valid);
+            assert_eq!(self.log.entries().collect::<Vec<_>>(), valid);
+            assert!(self.log.closed.iter().all(|chunk| chunk.entries.len() <= CHUNK));
         }
 
         /// The rows that are found for who has seen `since`, newest first.
@@ -272,12 +282,29 @@ mod tests {
         for time in 0..100_000_usize {
             log.touch(time * 7 % count, dot(0, time as u64 + 1), &[]);
         }
-        assert!(log.log.len() <= SHORT + ENTRIES_PER_ROW * count + CHUNK, "{} entries", log.log.len());
+        let entries = log.log.entries().count();
+        assert!(entries <= SHORT + ENTRIES_PER_ROW * count + CHUNK, "{entries} entries");
         let newest_first: Vec<usize> = (0..count).map(|age| (99_999 - age) * 7 % count).collect();
         assert_eq!(log.rows(&[]), newest_first);
         assert_eq!(log.rows(&[100_000]), []);
         let end = log.rows(&[100_000 - 3]);
         assert_eq!(end[..3], newest_first[..3]);
         assert!(end.len() <= 2 * CHUNK);
+    }
+
+    #[test]
+    fn entries_that_lie_far_apart_keep_their_places() {
+        let mut log = Log::default();
+        for (row, place) in [1, 2, 1 << 40, (1 << 40) + 1, 1 << 41, 1 << 42].into_iter().enumerate() {
+            if place > log.log.next {
+                log.log.next = place;
+                log.log.close();
+            }
+            log.touch(row, dot(0, row as u64 + 1), &[]);
+            assert_eq!(log.places[row], place);
+        }
+        log.compact();
+        assert_eq!(log.rows(&[]), [5, 4, 3, 2, 1, 0]);
+        assert!(log.log.closed.len() <= 4, "{} chunks for four places far apart", log.log.closed.len());
     }
 }
