@@ -258,6 +258,9 @@ fn what_was_not_stable_at_first_is_forgotten_later_at_any_depth_and_size() {
         assert_eq!((early.rows, early.behind), (0, vec![both[1].id()]));
         assert_eq!(forgotten(both), [(1, 1); 2], "{elements} elements");
     }
+    let mut both = in_turn::<Document>(|doc| doc.set(&["a", "b"], 1).unwrap());
+    assert_eq!(both[1].forget().marks, 0);
+    assert_eq!(forgotten(both), [(0, 1); 2]);
 }
 
 #[test]
