@@ -81,14 +81,9 @@ impl<T> Many<T> {
     }
 }
 
-/// Last-writer-wins order.
-fn order(a: Dot, b: Dot, origins: &Origins) -> Ordering {
-    a.time.cmp(&b.time).then_with(|| origins.cmp(a.origin, b.origin))
-}
-
 /// Whether `a` comes before `b` in last-writer-wins order.
 fn older(a: Dot, b: Dot, origins: &Origins) -> bool {
-    order(a, b, origins) == Ordering::Less
+    a.order(b, origins) == Ordering::Less
 }
 
 /// The dots of live entries, to look others up among them: if they are many by search, lest the work grow with the square of
@@ -362,7 +357,7 @@ impl<T> Cell<T> {
                 joined.conflict = ours.live.len() > 1;
             }
         }
-        ours.live.sort_by(|a, b| order(a.dot, b.dot, sight.origins));
+        ours.live.sort_by(|a, b| a.dot.order(b.dot, sight.origins));
         ours.seen.raise_all(&theirs.seen);
         if !sight.floor.is_empty() {
             ours.sink_dead(sight.floor);
@@ -683,7 +678,7 @@ mod tests {
         let dots = marks.iter().enumerate().filter(|(_, (time, _))| *time > 0);
         let dots: Vec<_> = dots.map(|(at, (time, is_live))| (dot(at, *time), *is_live)).collect();
         let mut live: Vec<_> = dots.iter().filter(|(_, is_live)| *is_live).map(|(dot, _)| *dot).collect();
-        live.sort_by(|a, b| order(*a, *b, &many_origins()));
+        live.sort_by(|a, b| a.order(*b, &many_origins()));
         let live = live.into_iter().map(|dot| Live { dot, value: dot.time.bits() }).collect();
         let mut cell = Cell::default();
         cell.put(Many { live, seen: dots.into_iter().map(|(dot, _)| dot).collect() });

@@ -298,6 +298,28 @@ fn writes_and_merges_report_what_reads_differently() {
     assert!(merged.changes.iter().all(|change| change.after.is_none() && change.author == us.id()));
 }
 
+/// As who wins: by stamp, then by the full id, not by the order in which a table happens to name them.
+#[test]
+fn of_events_with_equal_stamps_the_greater_id_is_the_author_by_every_route() {
+    let config = Config { changes: true, ..Config::default() };
+    let [mut low, mut high, mut hub]: [Replica<Counter>; 3] =
+        [2, 3, 4].map(|id| Replica::new(ReplicaId::from_u128(id), config.clone()));
+    for counting in [&mut low, &mut high] {
+        counting.transact(NOW_MS, |count| count.add(1)).unwrap();
+    }
+    // The hub gets to know the greater id first.
+    for counting in [&high, &low] {
+        hub.merge(NOW_MS, counting.delta_since(&hub.vector())).unwrap();
+    }
+    let reader = || Replica::<Counter>::new(ReplicaId::from_u128(5), config.clone());
+    let direct = reader().merge(NOW_MS, hub.delta_since(&VersionVector::new())).unwrap();
+    let bytes = hub.delta_since(&VersionVector::new()).encode().unwrap();
+    let mut known = reader();
+    let read = known.merge(NOW_MS, known.decode(&bytes).unwrap()).unwrap();
+    assert_eq!((direct.changes.len(), direct.changes[0].author), (1, high.id()));
+    assert_eq!(direct, read);
+}
+
 #[test]
 fn an_undone_transaction_reports_nothing_to_the_next() {
     let mut eu = replica(1);

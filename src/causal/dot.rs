@@ -1,9 +1,9 @@
 //! Dots, and the marks that a cell keeps of the events that touched it.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 use crate::causal::frontier::Frontier;
-use crate::causal::origin::Origin;
+use crate::causal::origin::{Origin, Origins};
 use crate::clock::Timestamp;
 
 /// An event's identity inside one table of origins: who, and when by their own stamps.
@@ -11,6 +11,13 @@ use crate::clock::Timestamp;
 pub(crate) struct Dot {
     pub(crate) origin: Origin,
     pub(crate) time: Timestamp,
+}
+
+impl Dot {
+    /// Last-writer-wins order: by stamp, then by full id, the same in every replica.
+    pub(crate) fn order(self, other: Self, origins: &Origins) -> Ordering {
+        self.time.cmp(&other.time).then_with(|| origins.cmp(self.origin, other.origin))
+    }
 }
 
 /// Up to so many marks are looked through one by one.
@@ -142,9 +149,9 @@ impl Marks {
         self.0.iter().all(|mark| frontier.covers(*mark))
     }
 
-    /// The newest of the marks by time.
-    pub(crate) fn newest(&self) -> Option<Dot> {
-        self.iter().max_by_key(|mark| mark.time)
+    /// The last of the marks in last-writer-wins order.
+    pub(crate) fn newest(&self, origins: &Origins) -> Option<Dot> {
+        self.iter().max_by(|a, b| a.order(*b, origins))
     }
 }
 
@@ -162,6 +169,7 @@ impl FromIterator<Dot> for Marks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causal::id::ReplicaId;
 
     fn dot(origin: usize, time: u64) -> Dot {
         Dot { origin: Origin::from_index(origin), time: Timestamp::from_bits(time) }
@@ -169,11 +177,32 @@ mod tests {
 
     #[test]
     fn raising_keeps_one_mark_an_origin_the_newest() {
-        let marks: Marks = [dot(2, 5), dot(0, 1), dot(2, 3), dot(1, 9)].into_iter().collect();
+        let mut marks: Marks = [dot(2, 5), dot(0, 1), dot(2, 3), dot(1, 9)].into_iter().collect();
         assert_eq!(marks.iter().collect::<Vec<_>>(), [dot(0, 1), dot(1, 9), dot(2, 5)]);
         assert!(marks.cover(dot(2, 5)) && marks.cover(dot(2, 4)));
         assert!(!marks.cover(dot(2, 6)) && !marks.cover(dot(7, 1)));
-        assert_eq!(marks.newest(), Some(dot(1, 9)));
+        let mut origins = Origins::default();
+        for id in [7, 6, 8] {
+            origins.intern(ReplicaId::from_u128(id));
+        }
+        assert_eq!(marks.newest(&origins), Some(dot(1, 9)));
+        marks.raise(dot(0, 9));
+        assert_eq!(marks.newest(&origins), Some(dot(0, 9)), "the greater id, not the greater number");
+    }
+
+    #[test]
+    fn marks_are_gathered_from_dots_in_any_order() {
+        let expected = [dot(0, 5), dot(1, 2)];
+        for dots in [
+            [dot(0, 1), dot(0, 5), dot(1, 2)],
+            [dot(1, 2), dot(0, 5), dot(0, 1)],
+            [dot(1, 2), dot(1, 1), dot(0, 5)],
+            [dot(0, 5), dot(1, 1), dot(1, 2)],
+        ] {
+            assert_eq!(dots.into_iter().collect::<Marks>().as_slice(), expected, "{dots:?}");
+        }
+        let one: Marks = [dot(3, 4), dot(3, 6), dot(3, 5)].into_iter().collect();
+        assert_eq!(one.as_slice(), [dot(3, 6)]);
     }
 
     #[test]

@@ -160,7 +160,8 @@ pub struct Change {
     pub before: Option<Value>,
     /// What is read there now.
     pub after: Option<Value>,
-    /// The replica whose event led to it: of the newest event among those that the merge brought for this place.
+    /// The replica whose event led to it: of the newest event among those that the merge brought for this place; of
+    /// events with equal stamps, the greatest id.
     pub author: ReplicaId,
     /// The stamp of that event.
     pub stamp: Timestamp,
@@ -309,11 +310,65 @@ impl Recorder {
                 continue;
             };
             earlier.after = change.after;
-            if change.stamp >= earlier.stamp {
+            if (change.stamp, change.author) >= (earlier.stamp, earlier.author) {
                 (earlier.author, earlier.stamp) = (change.author, change.stamp);
             }
         }
         merged.retain(|change| change.before != change.after);
         merged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+    use super::*;
+
+    /// A path of its own, whatever other paths there are.
+    fn path(keys: &[&str]) -> ChangePath {
+        keys.iter().fold(ChangePath::default(), |above, key| {
+            ChangePath(Some(Arc::new(Step { above, item: PathItem::Key(Value::from(*key)) })))
+        })
+    }
+
+    #[test]
+    fn paths_made_apart_are_told_apart_by_their_items() {
+        let (xy, again) = (path(&["x", "y"]), path(&["x", "y"]));
+        assert_eq!(xy, again);
+        assert_eq!(xy.partial_cmp(&again), Some(Ordering::Equal));
+        assert!(HashSet::from([xy.clone()]).contains(&again));
+        let hash = |path: &ChangePath| BuildHasherDefault::<DefaultHasher>::default().hash_one(path);
+        for other in [path(&[]), path(&["x"]), path(&["x", "z"]), path(&["y", "x"]), path(&["x", "y", "z"])] {
+            assert_ne!(xy, other);
+            assert_ne!(hash(&xy), hash(&other), "{other}");
+            assert_eq!(xy.partial_cmp(&other), Some(xy.iter().cmp(other.iter())), "{other}");
+        }
+    }
+
+    #[test]
+    fn of_the_changes_of_one_place_the_newest_says_who_and_when_and_the_last_what() {
+        let at = |id: u128, time| (ReplicaId::from_u128(id), Timestamp::from_bits(time));
+        let key = 7_u8;
+        let (root, mut recorder) = (Path::root(), Recorder::new(true));
+        let place = Path::key(&root, 0, &key);
+        let int = |value: i64| Some(Value::Int(value));
+        recorder.record(&place, None, || int(1), at(1, 5));
+        recorder.record(&place, int(1), || int(2), at(2, 4));
+        let merged = Change {
+            path: place.shown(),
+            before: None,
+            after: int(2),
+            author: at(1, 5).0,
+            stamp: at(1, 5).1,
+        };
+        let copy = Recorder { changes: recorder.changes.clone() };
+        assert_eq!(copy.finish_merge(), std::slice::from_ref(&merged));
+        // Of equal stamps the greater id's.
+        recorder.record(&place, int(2), || int(3), at(3, 5));
+        recorder.record(&place, int(3), || int(3), at(2, 5));
+        let (author, stamp) = at(3, 5);
+        assert_eq!(recorder.finish(), [Change { after: int(3), author, stamp, ..merged }]);
     }
 }

@@ -195,7 +195,6 @@ impl Writer<'_, Counter> {
         let total = own.total.checked_add(by).filter(|_| in_range).ok_or(CounterOverflow { value, by })?;
         let before_reading = self.txn.recorder.reading(|| self.value.reading());
         let cell = self.value.cell.write_own(dot, Total { total, ..own }, &self.txn.origins);
-        self.txn.residue |= self.value.has_residue();
         let before = Counter { cell, removed: self.value.removed.clone() };
         self.txn.event(&self.path, before);
         let counter = &*self.value;
@@ -253,7 +252,9 @@ impl Crdt for Counter {
         }
         self.note_removed(records);
         merging.residue |= self.removed.is_some();
-        merging.record(path, newest.or_else(|| self.cell.marks().newest()), before, || self.reading());
+        merging.record(path, newest.or_else(|| self.cell.marks().newest(merging.origins)), before, || {
+            self.reading()
+        });
     }
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {

@@ -63,7 +63,7 @@ impl Merging<'_> {
         let newest = self.newest(&theirs);
         let joined = self.join_unrecorded(ours, theirs);
         if joined.changed {
-            self.record(path, newest.or_else(|| ours.marks().newest()), before, || read(ours));
+            self.record(path, newest.or_else(|| ours.marks().newest(self.origins)), before, || read(ours));
         }
         joined.conflict
     }
@@ -83,7 +83,8 @@ impl Merging<'_> {
         if !self.recorder.is_on() {
             return None;
         }
-        theirs.marks().newest().map(|dot| self.remap(dot)).or(self.floor.newest())
+        let marks: Marks = theirs.marks().iter().map(|dot| self.remap(dot)).collect();
+        marks.newest(self.origins).or_else(|| self.floor.newest(self.origins))
     }
 
     pub(crate) fn record(
