@@ -147,7 +147,7 @@ impl<S: Crdt> PendingDelta<S> {
             return Ok(None);
         }
         self.bytes = 0;
-        Ok(self.gathered.take().map(|whole| Delta { chunk: None, bytes, ..whole }))
+        Ok(self.gathered.take().map(|whole| Delta { chunk: None, ..whole }))
     }
 }
 

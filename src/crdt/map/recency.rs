@@ -105,11 +105,6 @@ impl Recency {
         place
     }
 
-    /// Raises what all rows are known to reach.
-    pub(super) fn raise_reach(&mut self, marks: &Marks) {
-        self.reach.raise_all(marks);
-    }
-
     fn close(&mut self) {
         self.reach.raise_all(&self.open.newest);
         let mut closed = std::mem::replace(&mut self.open, Chunk::open(self.next));
@@ -180,7 +175,6 @@ impl Recency {
         }
         self.next = next;
         self.close();
-        self.reach.raise_all(&before.reach);
     }
 }
 

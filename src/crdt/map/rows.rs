@@ -156,9 +156,8 @@ impl<K: Key, V: Crdt> Table<K, V> {
         }
     }
 
-    fn of(list: Vec<Row<K, V>>, seed: u64, reach: &Marks) -> Self {
+    fn of(list: Vec<Row<K, V>>, seed: u64) -> Self {
         let mut table = Self::new(seed);
-        table.books.recency.raise_reach(reach);
         for mut row in list {
             row.is_live = false;
             row.place = 0;
@@ -302,7 +301,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                 list.make_mut().push(row);
                 return list.len() as u32 - 1;
             }
-            let table = Table::of(std::mem::take(list).into_vec(), seed, &Marks::default());
+            let table = Table::of(std::mem::take(list).into_vec(), seed);
             *self = Self::Many(Box::new(table));
         }
         match self {
@@ -346,7 +345,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         }
     }
 
-    /// Raises `marks` to what the rows hold; for a table, to all it ever held.
+    /// Raises `marks` to what the rows hold, or held until lately.
     pub(super) fn raise_marks(&self, marks: &mut Marks) {
         match self {
             Self::Few(list) => list.iter().for_each(|row| row.raise_marks(marks)),
@@ -419,8 +418,6 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             return;
         }
         let seed = table.seed;
-        let mut reach = Marks::default();
-        table.books.recency.raise_marks(&mut reach);
         let Self::Many(table) = std::mem::take(self) else {
             return;
         };
@@ -428,7 +425,90 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         *self = if list.len() <= FEW_AGAIN {
             Self::Few(list.into())
         } else {
-            Self::Many(Box::new(Table::of(list, seed, &reach)))
+            Self::Many(Box::new(Table::of(list, seed)))
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::origin::Origin;
+    use crate::clock::Timestamp;
+    use crate::crdt::flag::Flag;
+
+    type Flags = Rows<usize, Flag>;
+
+    /// A row that is kept for its floor alone.
+    fn row(key: usize) -> Row<usize, Flag> {
+        let dot = Dot { origin: Origin::from_index(0), time: Timestamp::from_bits(key as u64 + 1) };
+        Row::new(key, Flag::default(), Some(Box::new(Marks::of(dot))))
+    }
+
+    fn rows(count: usize) -> Flags {
+        let mut rows = Flags::default();
+        for key in 0..count {
+            assert_eq!(rows.add(row(key), true, 7), key as u32);
+        }
+        rows
+    }
+
+    /// Forgets all but the first `count` rows.
+    fn forget_all_but(rows: &mut Flags, count: usize) {
+        let before = rows.len();
+        let (has_residue, removed) = rows.prune(|row| {
+            row.floor.take_if(|_| row.key >= count);
+            row.floor.is_some()
+        });
+        assert_eq!((has_residue, removed, rows.len()), (count > 0, before - count, count));
+        let mut keys: Vec<_> = rows.iter().map(|row| row.key).collect();
+        keys.sort_unstable();
+        assert!(keys.into_iter().eq(0..count));
+    }
+
+    #[test]
+    fn few_rows_are_a_list_and_one_more_a_table() {
+        assert!(matches!(rows(FEW), Rows::Few(_)));
+        let mut more = rows(FEW + 1);
+        assert!(matches!(more, Rows::Many(_)));
+        forget_all_but(&mut more, FEW_AGAIN);
+        assert!(matches!(more, Rows::Few(_)));
+    }
+
+    #[test]
+    fn a_table_gives_room_back_once_a_quarter_of_it_is_left() {
+        for (before, left, room, is_list) in [
+            (100, 26, 100, false),
+            (100, 25, 25, false),
+            (20, FEW_AGAIN + 1, 20, false),
+            (20, FEW_AGAIN, FEW_AGAIN, true),
+            (100, 1, 1, true),
+            (100, 0, 0, true),
+        ] {
+            let mut rows = rows(before);
+            forget_all_but(&mut rows, left);
+            assert_eq!(
+                (rows.len_with_gaps(), matches!(rows, Rows::Few(_))),
+                (room, is_list),
+                "{left} of {before}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_is_listed_to_be_forgotten_once_and_only_if_it_has_something_to_forget() {
+        let listed = |rows: &Flags| match rows {
+            Rows::Few(_) => 0,
+            Rows::Many(table) => table.books.residue.len(),
+        };
+        let mut rows = Flags::default();
+        for key in 0..FEW + 3 {
+            rows.add(row(key), key == 0, 7);
+        }
+        assert_eq!(listed(&rows), 1);
+        for (number, has_residue) in [(0, true), (1, false), (2, true), (2, true)] {
+            rows.write(number, |_| ((), &[], has_residue)).unwrap();
+        }
+        assert_eq!(listed(&rows), 2);
     }
 }
