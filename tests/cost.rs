@@ -1,7 +1,8 @@
-//! What things cost, counted rather than timed: rows visited for a delta, bytes of a message.
+//! What things cost, counted rather than timed: rows visited for a delta, bytes of a message, memory.
 
 #![allow(clippy::unwrap_used)]
 
+use allocation_counter::measure;
 use driftless::{Config, LwwRegister, MergeMap, OrSet, Replica, ReplicaId, VersionVector};
 
 type Names = MergeMap<u32, LwwRegister<String>>;
@@ -159,4 +160,42 @@ fn rows_that_are_written_again_and_again_do_not_make_a_delta_of_all_cost_more() 
     }
     let visited = eu.delta_since(&VersionVector::new()).rows_visited();
     assert!(visited <= 1_000, "{visited} rows visited of 100");
+}
+
+/// Neither does it go through all rows, nor does it take memory for each of them.
+#[test]
+fn a_merge_takes_memory_for_what_comes_in_not_for_what_is_there() {
+    let (mut eu, mut us) = (replica(EU), replica(US));
+    fill(&mut eu, 0..20_000);
+    us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+    fill(&mut eu, 7..8);
+    let mut merge = || {
+        let delta = eu.delta_since(&us.vector());
+        us.merge(NOW_MS, delta).unwrap();
+    };
+    let bytes = measure(&mut merge).bytes_total;
+    assert!(bytes < 10_000, "{bytes} bytes for one row among 20,000");
+}
+
+#[test]
+fn a_digest_is_made_in_blocks() {
+    let mut eu = replica(EU);
+    let value = "0123456789".repeat(100);
+    for key in 0..1_000 {
+        eu.write(NOW_MS, |names| names.update(&key, |name| name.set(&*value))).unwrap();
+    }
+    let bytes = measure(|| _ = eu.digest()).bytes_max;
+    assert!(bytes < 300_000, "{bytes} bytes at most for a state of 1,000,000");
+}
+
+/// Such as a cache that asks for keys it does not have.
+#[test]
+fn updates_that_write_nothing_leave_nothing_to_undo() {
+    let mut eu = replica(EU);
+    fill(&mut eu, 0..100);
+    let bytes = measure(|| {
+        eu.write(NOW_MS, |names| (1_000..11_000).for_each(|key| names.update(&key, |_| ()))).unwrap();
+    })
+    .bytes_max;
+    assert!(bytes < 10_000, "{bytes} bytes at most for 10,000 updates of nothing");
 }

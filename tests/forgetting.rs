@@ -58,6 +58,31 @@ fn a_report_that_was_ahead_counts_once_a_merge_has_caught_up_with_it() {
     assert_eq!(eu.stable_cut(), us.vector());
 }
 
+/// What is forgotten comes along again with news from a replica that still holds it: nothing of it is taken back.
+#[test]
+fn marks_that_were_forgotten_do_not_come_back_with_a_message_that_still_holds_them() {
+    type Names = Replica<MergeMap<u8, LwwRegister<u8>>>;
+    let [mut eu, mut us, mut ap]: [Names; 3] = [1, 2, 3].map(replica);
+    let set = |at: &mut Names, key, value| {
+        at.write(NOW_MS, |names| names.update(&key, |name| name.set(value))).unwrap();
+    };
+    set(&mut eu, 1, 1);
+    send(&eu, &mut us);
+    send(&eu, &mut ap);
+    eu.set_members([eu.id(), us.id()]);
+    set(&mut us, 1, 2);
+    send(&us, &mut eu);
+    report(&us, &mut eu);
+    assert_eq!(eu.forget().marks, 1, "the value that was overwritten");
+    set(&mut ap, 2, 1);
+    let stale = ap.delta_since(&VersionVector::new());
+    assert!(stale.to().get(&eu.id()) > stale.from().get(&eu.id()));
+    eu.merge(NOW_MS, stale).unwrap();
+    assert_eq!(eu.state().len(), 2);
+    report(&us, &mut eu);
+    assert_eq!(eu.forget().marks, 0);
+}
+
 #[test]
 fn who_joined_by_a_snapshot_tells_others_what_was_forgotten_before_it() {
     let [eu, _, mut lost] = forgotten_without_the_third();

@@ -420,17 +420,48 @@ fn what_a_document_holds_arrives_bit_for_bit() {
 }
 
 #[test]
+fn what_six_replicas_made_of_one_name_is_shipped_whole() {
+    let mut hub: Replica<Document> = replica(0);
+    for number in 1..=6 {
+        let mut other: Replica<Document> = replica(number);
+        let made = other.transact(NOW_MS, |doc| match number {
+            1 => doc.set(&["x"], 1),
+            2 => doc.assign(&["x"], 2),
+            3 => doc.add(&["x"], 3),
+            4 => doc.increment(&["x"], 4),
+            5 => doc.enable(&["x"]),
+            _ => doc.set(&["x", "below"], 6),
+        });
+        made.unwrap();
+        hub.merge(NOW_MS, other.delta_since(&VersionVector::new())).unwrap();
+    }
+    assert_eq!(hub.state().kinds(&["x"]).len(), 6);
+    let mut reader: Replica<Document> = replica(7);
+    let bytes = hub.delta_since(&VersionVector::new()).encode().unwrap();
+    reader.merge(NOW_MS, reader.decode(&bytes).unwrap()).unwrap();
+    assert_eq!(reader.canonical_bytes(), hub.canonical_bytes());
+}
+
+#[test]
 fn no_more_ids_are_taken_than_a_message_can_name() {
     let mut hub: Replica<OrSet<u32>> = replica(0);
     for group in 0..64 {
         let mut gathered: Replica<OrSet<u32>> = replica(1 << 20);
-        for number in 1..=Limits::MAX_REPLICAS as u32 / 64 {
+        for number in u32::from(group == 0)..Limits::MAX_REPLICAS as u32 / 64 {
             let mut leaf: Replica<OrSet<u32>> = replica(u128::from(group << 10 | number));
             leaf.write(NOW_MS, |set| set.add(&number)).unwrap();
             gathered.merge(NOW_MS, leaf.delta_since(&VersionVector::new())).unwrap();
         }
         hub.merge(NOW_MS, gathered.delta_since(&VersionVector::new())).unwrap();
     }
+    // There is room for one more, which may go on writing.
+    let mut last: Replica<OrSet<u32>> = replica(1 << 19);
+    last.merge(NOW_MS, hub.delta_since(&VersionVector::new())).unwrap();
+    for number in [1_000, 1_001] {
+        last.write(NOW_MS, |set| set.add(&number)).unwrap();
+    }
+    assert_eq!(last.vector().len(), Limits::MAX_REPLICAS);
+    hub.merge(NOW_MS, last.delta_since(&hub.vector())).unwrap();
     let (digest, count) = (hub.digest(), Limits::MAX_REPLICAS + 1);
     let mut late: Replica<OrSet<u32>> = replica(u128::from(u32::MAX));
     late.write(NOW_MS, |set| set.add(&0)).unwrap();

@@ -68,6 +68,23 @@ fn each_error_says_that_nothing_changed_and_what_it_is_about() {
 }
 
 #[test]
+fn a_limit_that_is_exceeded_says_what_it_counts_and_what_the_peer_can_do() {
+    for (limit, unit, remedy) in [
+        ("message_bytes", "bytes", "chunks"),
+        ("memory_bytes", "bytes", "chunks"),
+        ("elements", "elements", "chunks"),
+        ("depth", "levels", "overwrite or remove"),
+        ("siblings", "concurrent values", "overwrite or remove"),
+        ("text_bytes", "bytes", "overwrite or remove"),
+        ("replicas", "replica ids", "fewer ids"),
+    ] {
+        let shown = DecodeError::Limit { limit, allowed: 321 }.to_string();
+        assert!(shown.contains(&format!("`{limit}` of 321 {unit};")), "{shown}");
+        assert!(shown.contains(remedy), "{remedy} in: {shown}");
+    }
+}
+
+#[test]
 fn ids_stamps_vectors_digests_and_state_show_what_they_are() {
     let id = "00000000-0000-0000-0000-000000000001";
     assert_eq!((EU.to_string(), format!("{EU:?}")), (id.to_owned(), id.to_owned()));
@@ -91,6 +108,9 @@ fn ids_stamps_vectors_digests_and_state_show_what_they_are() {
     assert!(format!("{:?}", map.state().iter()).contains("left: 1"));
     let copy = map.state().get(&1).unwrap().clone();
     assert_eq!((copy.len(), copy.contains(&2)), (1, true));
+    map.write(1_001, |map| map.update(&1, |set| (set.remove(&2), set.add(&3), set.add(&4)))).unwrap();
+    let set = map.state().get(&1).unwrap();
+    assert_eq!((set.len(), set.iter().size_hint(), set.rows()), (2, (2, Some(2)), 3));
     let items = [PathItem::Field("tags"), PathItem::Key(Value::from("x"))].map(|item| item.to_string());
     assert_eq!(items, ["tags", r#""x""#]);
 }

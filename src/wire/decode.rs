@@ -452,6 +452,19 @@ mod tests {
     }
 
     #[test]
+    fn a_map_of_a_value_is_counted_unless_it_is_empty() {
+        let skip = |bytes: &[u8], memory_bytes| {
+            let limits = Limits { memory_bytes, ..Limits::default() };
+            Decoder::new(bytes, &limits)?.skip()
+        };
+        assert_eq!(skip(&[0x80], 0), Ok(()));
+        let enough = MAP_BYTES + 2 * ELEMENT_BYTES;
+        assert_eq!(skip(&[0x81, 1, 2], enough), Ok(()));
+        let refused = DecodeError::Limit { limit: "memory_bytes", allowed: enough - 1 };
+        assert_eq!(skip(&[0x81, 1, 2], enough - 1), Err(refused));
+    }
+
+    #[test]
     fn memory_up_to_the_limit_is_given_and_no_more() {
         let twice = |decoder: &mut Decoder<'_>, second: usize| {
             decoder.room::<[u8; 1 << 23]>(1, 1)?;

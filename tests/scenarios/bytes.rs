@@ -468,6 +468,25 @@ fn b59_what_a_constructor_would_refuse_the_decoder_refuses_by_name() {
     empty.splice(0..3, [part(&[0x93, 0x96, 1, 0x90])]);
     let empty_floor = error_of::<Registers>(&Forged { state: empty, ..map() });
     assert!(matches!(empty_floor, DecodeError::Expected { what: "the marks of a removed key", .. }));
+    // Lists of nothing, which are left out instead, and lists that end within an item.
+    for (len, items) in [(0x90, 0), (0x91, 1), (0x93, 3)] {
+        let mut records = counter().state;
+        records.truncate(9);
+        records.push(part(&[len]));
+        records.extend([dot(BASE + 1, 1), part(&[7]), dot(BASE + 1, 2)].into_iter().take(items));
+        let records = error_of::<Counter>(&Forged { state: records, ..counter() });
+        assert!(
+            matches!(records, DecodeError::Expected { what: "the records of removed counts", .. }),
+            "{records}"
+        );
+    }
+    let mut none = map().state;
+    none.splice(0..8, [part(&[0x93, 0x90, 3, 0x92, 0x94])]);
+    for state in [none, at(map(), 0, part(&[0x93, 0x95, 1, 0x92])).state] {
+        let rows = error_of::<Registers>(&Forged { state, ..map() });
+        let what = "removed keys, their marks and values";
+        assert!(matches!(rows, DecodeError::Expected { what: found, .. } if found == what), "{rows}");
+    }
     for back in [BASE + 2, BASE + 3, u64::MAX] {
         let run = [&[0xCF][..], &back.to_be_bytes()].concat();
         let run = error_of::<Counter>(&at(counter(), 3, part(&run)));
