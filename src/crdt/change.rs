@@ -134,7 +134,8 @@ impl fmt::Debug for ChangePath {
 /// They are collected if [`Config::changes`](crate::Config::changes) is set.
 ///
 /// Readings: a register its latest value, a multi-value register the list of its values, a counter its sum, a flag and an
-/// element of a set `true`; `None` where nothing is.
+/// element of a set `true`; `None` where nothing is. A name of a [`Document`](crate::Document) reads for each kind apart: what
+/// was a counter and is text now makes two changes.
 ///
 /// # Example
 /// ```
@@ -222,6 +223,10 @@ impl<'a> Path<'a> {
         Self { parent: Some(parent), step, name: Name::Root, shown: OnceLock::new() }
     }
 
+    fn is_unnamed(&self) -> bool {
+        matches!(self.name, Name::Root) && self.parent.is_some()
+    }
+
     fn up(&self) -> impl Iterator<Item = &Path<'a>> {
         let mut next = Some(self);
         std::iter::from_fn(move || {
@@ -256,8 +261,11 @@ impl<'a> Path<'a> {
 /// Collects changes, if they are asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    changes: Option<Vec<Change>>,
+    changes: Option<Vec<Recorded>>,
 }
+
+/// A change, and of which kinds of state it is where a document can hold several at one name: each reads for itself.
+type Recorded = (Vec<u32>, Change);
 
 impl Recorder {
     pub(crate) fn new(is_on: bool) -> Self {
@@ -285,7 +293,8 @@ impl Recorder {
         };
         let after = after();
         if before != after {
-            changes.push(Change { path: path.shown(), before, after, author, stamp });
+            let kinds = path.up().filter(|path| path.is_unnamed()).map(|path| path.step).collect();
+            changes.push((kinds, Change { path: path.shown(), before, after, author, stamp }));
         }
     }
 
@@ -301,10 +310,10 @@ impl Recorder {
     }
 
     fn finish_by<P: Ord>(self, place: impl Fn(&ChangePath) -> P) -> Vec<Change> {
-        let mut places: BTreeMap<P, usize> = BTreeMap::new();
+        let mut places: BTreeMap<(P, Vec<u32>), usize> = BTreeMap::new();
         let mut merged: Vec<Change> = Vec::new();
-        for change in self.changes.unwrap_or_default() {
-            let index = *places.entry(place(&change.path)).or_insert(merged.len());
+        for (kinds, change) in self.changes.unwrap_or_default() {
+            let index = *places.entry((place(&change.path), kinds)).or_insert(merged.len());
             let Some(earlier) = merged.get_mut(index) else {
                 merged.push(change);
                 continue;

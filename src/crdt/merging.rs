@@ -77,14 +77,20 @@ impl Merging<'_> {
         joined
     }
 
-    /// The newest event that comes in for a cell, if changes are asked for. A snapshot in which a cell is absent does not
-    /// say who removed it.
+    /// The newest event that comes in for a cell and was not seen before, if changes are asked for; the newest of all that
+    /// comes in, if there is none: a snapshot in which a payload is absent does not say who removed it.
     pub(crate) fn newest<T>(&self, theirs: &Cell<T>) -> Option<Dot> {
         if !self.recorder.is_on() {
             return None;
         }
         let marks: Marks = theirs.marks().iter().map(|dot| self.remap(dot)).collect();
-        marks.newest(self.origins).or_else(|| self.floor.newest(self.origins))
+        let news = |marks: &Marks| {
+            let mut news = marks.clone();
+            news.retain(|mark| !self.ours.covers(mark));
+            news.newest(self.origins)
+        };
+        let news = news(&marks).or_else(|| news(&self.floor));
+        news.or_else(|| marks.newest(self.origins)).or_else(|| self.floor.newest(self.origins))
     }
 
     pub(crate) fn record(
