@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+use std::sync::Arc;
+
 use driftless::{
     Config, Counter, Crdt, Document, Flag, LwwRegister, MergeError, MergeMap, OrSet, Replica, ReplicaId,
     VersionVector,
 };
+use serde::{Deserialize, Serialize};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -56,6 +59,31 @@ fn a_report_that_was_ahead_counts_once_a_merge_has_caught_up_with_it() {
     assert!(eu.stable_cut().is_empty(), "what the member had written by then may still be under way");
     send(&us, &mut eu);
     assert_eq!(eu.stable_cut(), us.vector());
+}
+
+/// A value that tells whether anything of it is still held.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Held {
+    #[serde(skip)]
+    token: Arc<()>,
+}
+
+#[test]
+fn what_was_overwritten_removed_and_forgotten_is_held_nowhere() {
+    let mut eu: Replica<MergeMap<u8, MergeMap<u32, LwwRegister<Held>>>> = replica(1);
+    eu.set_members([eu.id()]);
+    let held = Held::default();
+    eu.write(NOW_MS, |map| {
+        map.update(&1, |inner| (0..40).for_each(|key| inner.update(&key, |value| value.set(held.clone()))));
+    })
+    .unwrap();
+    assert_eq!(Arc::strong_count(&held.token), 41);
+    eu.write(NOW_MS, |map| map.update(&1, |inner| inner.update(&0, |value| value.set(Held::default()))))
+        .unwrap();
+    assert_eq!(Arc::strong_count(&held.token), 40, "the value that was overwritten last is kept");
+    eu.write(NOW_MS, |map| map.remove(&1)).unwrap();
+    assert_eq!(eu.forget().rows, 1);
+    assert_eq!(Arc::strong_count(&held.token), 1);
 }
 
 /// What is forgotten comes along again with news from a replica that still holds it: nothing of it is taken back.

@@ -290,5 +290,6 @@ pub type Before = Box<dyn Any + Send + Sync>;
 
 /// Takes back what [`Before`] holds.
 pub(crate) fn restore<T: 'static>(before: Before) -> T {
-    *before.downcast().expect("an undo record is restored by the type that made it")
+    let slot: Option<Option<T>> = before.downcast().ok().map(|slot| *slot);
+    slot.flatten().expect("an undo record is restored once, by the type that made it")
 }

@@ -29,7 +29,7 @@ pub(crate) struct Txn {
     undo: Vec<Undo>,
     /// The steps of all undo records, one after the other.
     steps: Vec<u32>,
-    /// The box of the last record of the transaction before: writing the same type again needs no other.
+    /// The empty box of the last record of the transaction before: writing the same type again needs no other.
     spare: Option<Before>,
 }
 
@@ -38,6 +38,14 @@ struct Undo {
     /// Where in [`Txn::steps`] the way to the place begins; it ends where that of the next record begins.
     start: usize,
     before: Before,
+    empty: fn(&mut Before),
+}
+
+/// Lets go of what a record holds, and keeps its box.
+fn empty<B: 'static>(before: &mut Before) {
+    if let Some(slot) = before.downcast_mut::<Option<B>>() {
+        *slot = None;
+    }
 }
 
 impl Txn {
@@ -84,16 +92,16 @@ impl Txn {
         let start = self.steps.len();
         path.push_steps(&mut self.steps);
         let before: Before = match self.spare.take() {
-            Some(mut spare) => match spare.downcast_mut::<B>() {
+            Some(mut spare) => match spare.downcast_mut::<Option<B>>() {
                 Some(slot) => {
-                    *slot = before;
+                    *slot = Some(before);
                     spare
                 }
-                None => Box::new(before),
+                None => Box::new(Some(before)),
             },
-            None => Box::new(before),
+            None => Box::new(Some(before)),
         };
-        self.undo.push(Undo { start, before });
+        self.undo.push(Undo { start, before, empty: empty::<B> });
     }
 
     /// Drops the note that was taken last: what it would have undone has been undone otherwise.
@@ -120,7 +128,7 @@ impl Txn {
 
     /// Undoes all events, the last one first.
     pub(crate) fn roll_back<S: Crdt>(&mut self, state: &mut S) {
-        while let Some(Undo { start, before }) = self.undo.pop() {
+        while let Some(Undo { start, before, .. }) = self.undo.pop() {
             state.undo(self.steps.get(start..).unwrap_or_default(), before);
             self.steps.truncate(start);
         }
@@ -129,7 +137,10 @@ impl Txn {
 
     /// Lets go of what would have undone the events.
     pub(crate) fn keep(&mut self) {
-        self.spare = self.undo.pop().map(|undo| undo.before);
+        self.spare = self.undo.pop().map(|mut undo| {
+            (undo.empty)(&mut undo.before);
+            undo.before
+        });
         self.undo.clear();
     }
 }
