@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
+
 use allocation_counter::measure;
-use driftless::{Config, LwwRegister, MergeMap, OrSet, Replica, ReplicaId, VersionVector};
+use driftless::{Config, Flag, LwwRegister, MergeMap, OrSet, Replica, ReplicaId, VersionVector};
+use serde::{Deserialize, Serialize};
 
 type Names = MergeMap<u32, LwwRegister<String>>;
 
@@ -198,4 +202,87 @@ fn updates_that_write_nothing_leave_nothing_to_undo() {
     })
     .bytes_max;
     assert!(bytes < 10_000, "{bytes} bytes at most for 10,000 updates of nothing");
+}
+
+/// A key that counts how often it is compared.
+#[derive(Clone, Debug, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Counted(u64, u64);
+
+impl Hash for Counted {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.0, self.1).hash(state);
+    }
+}
+
+thread_local! {
+    static COMPARED: Cell<usize> = const { Cell::new(0) };
+}
+
+impl PartialEq for Counted {
+    fn eq(&self, other: &Self) -> bool {
+        COMPARED.set(COMPARED.get() + 1);
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+
+/// Keys that were chosen by who knows the hash function, but not the seed, down to the constants that the function's crate
+/// would take for all programs.
+#[test]
+fn keys_that_were_chosen_to_collide_do_not() {
+    const KEYS: u64 = 2_000;
+    for constant in [0, 0xc0ac_29b7_c97c_50dd, 0x3f84_d5b5_b547_0917] {
+        let mut eu: Replica<MergeMap<Counted, Flag>> = Replica::new(EU, Config::default());
+        let mut us: Replica<MergeMap<Counted, Flag>> = Replica::new(US, Config::default());
+        eu.write(NOW_MS, |map| {
+            (0..KEYS).for_each(|key| map.update(&Counted(key, constant), |flag| flag.enable()));
+        })
+        .unwrap();
+        let bytes = eu.delta_since(&us.vector()).encode().unwrap();
+        us.merge(NOW_MS, us.decode(&bytes).unwrap()).unwrap();
+        let compared = COMPARED.take();
+        assert!(compared < 4 * KEYS as usize, "{compared} comparisons for {KEYS} keys with {constant:x}");
+    }
+}
+
+#[test]
+fn chunks_are_not_mostly_heads_however_many_replicas_they_name() {
+    let mut eu = replica(EU);
+    for number in 0..300 {
+        let mut us = replica(ReplicaId::from_u128(1_000 + u128::from(number)));
+        fill(&mut us, number..number + 1);
+        eu.merge(NOW_MS, us.delta_since(&VersionVector::new())).unwrap();
+    }
+    let delta = eu.delta_since(&VersionVector::new());
+    let whole = delta.encode().unwrap().len();
+    let chunks: usize = delta.into_chunks(1_000).map(|chunk| chunk.unwrap().len()).sum();
+    assert!(chunks <= 3 * whole, "{chunks} bytes in chunks of what takes {whole}");
+}
+
+#[test]
+fn forgetting_nothing_takes_no_more_than_a_few_vectors() {
+    let mut eu = replica(EU);
+    for number in 0..300 {
+        let id = ReplicaId::from_u128(1_000 + u128::from(number));
+        let mut us = replica(id);
+        fill(&mut us, number..number + 1);
+        eu.merge(NOW_MS, us.delta_since(&VersionVector::new())).unwrap();
+        eu.report(NOW_MS, id, &us.vector()).unwrap();
+    }
+    eu.set_members(eu.vector().iter().map(|(id, _)| id));
+    assert!(eu.forget().marks == 0);
+    let bytes = measure(|| _ = eu.forget()).bytes_total;
+    assert!(bytes < 100_000, "{bytes} bytes for forgetting nothing of 300 replicas");
+}
+
+#[test]
+fn maps_within_maps_are_not_looked_through_when_nothing_is_new() {
+    type Rooms = MergeMap<u8, MergeMap<u8, Flag>>;
+    let mut eu: Replica<MergeMap<u8, Rooms>> = Replica::new(EU, Config::default());
+    for [a, b, c] in (0..64_u8).map(|key| [key & 3, key >> 2 & 3, key >> 4]) {
+        eu.write(NOW_MS, |map| {
+            map.update(&a, |map| map.update(&b, |map| map.update(&c, |flag| flag.enable())))
+        })
+        .unwrap();
+    }
+    assert_eq!(eu.delta_since(&eu.vector()).rows_visited(), 0);
 }

@@ -329,7 +329,7 @@ fn one_changed_field_costs_at_most_sixty_four_bytes_beside_its_value() {
 }
 
 #[test]
-fn b40_ids_that_look_alike_in_short_form_are_told_apart() {
+fn ids_that_look_alike_in_short_form_are_told_apart() {
     // The short form is the XOR of the words: these two share it.
     let (a, b) = (ReplicaId::from_u128(5 << 96), ReplicaId::from_u128(5 << 64));
     let mut first: Replica<OrSet<u8>> = Replica::new(a, Config::default());
@@ -471,6 +471,16 @@ fn no_more_ids_are_taken_than_a_message_can_name() {
     let refused = hub.write(NOW_MS, |set| set.add(&0)).unwrap_err();
     assert_eq!(refused, WriteError::TooManyReplicas { count });
     assert_eq!(hub.digest(), digest);
+    // No report names more either, and all reports together are of no more.
+    let all: Vec<_> = hub.vector().iter().chain(late.vector().iter()).collect();
+    let refused = last.report(NOW_MS, hub.id(), &all.iter().copied().collect()).unwrap_err();
+    assert_eq!(refused, MergeError::TooManyReplicas { count });
+    for (id, _) in &all[..Limits::MAX_REPLICAS] {
+        last.report(NOW_MS, *id, &VersionVector::new()).unwrap();
+    }
+    last.report(NOW_MS, hub.id(), &hub.vector()).unwrap();
+    let refused = last.report(NOW_MS, late.id(), &late.vector()).unwrap_err();
+    assert_eq!(refused, MergeError::TooManyReplicas { count });
     let bytes = hub.delta_since(&VersionVector::new()).encode().unwrap();
     let mut reader: Replica<OrSet<u32>> = replica(u128::from(u32::MAX - 1));
     reader.merge(NOW_MS, reader.decode(&bytes).unwrap()).unwrap();

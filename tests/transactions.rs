@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use driftless::{
-    Change, ClockError, Config, Counter, CounterOverflow, Crdt, Digest, Flag, LwwRegister, MergeError,
-    MergeMap, MvRegister, OrSet, PathItem, Replica, ReplicaId, Timestamp, TransactError, Value,
+    Change, ClockError, Config, Counter, CounterOverflow, Crdt, Digest, Document, Flag, LwwRegister,
+    MergeError, MergeMap, MvRegister, OrSet, PathItem, Replica, ReplicaId, Timestamp, TransactError, Value,
     VersionVector, WriteError,
 };
+use serde::{Deserialize, Serialize};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -169,6 +171,71 @@ fn a_panic_that_is_caught_inside_undoes_the_transaction() {
     assert_eq!(observed(&eu), before);
 }
 
+thread_local! {
+    /// After how many more copies the next one panics.
+    static FUSE: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// A value whose copies may fail, such as for want of memory.
+#[derive(Debug, Serialize, Deserialize)]
+struct Frail(u32);
+
+impl Clone for Frail {
+    fn clone(&self) -> Self {
+        let fuse = FUSE.get();
+        FUSE.set(fuse.and_then(|left| left.checked_sub(1)));
+        assert_ne!(fuse, Some(0), "no more copies");
+        Self(self.0)
+    }
+}
+
+/// Runs with a copy that fails after some others. Returns whether it failed.
+fn with_fuse(copies: u32, run: impl FnOnce()) -> bool {
+    FUSE.set(Some(copies));
+    let is_failed = catch_unwind(AssertUnwindSafe(run)).is_err();
+    let is_blown = FUSE.take().is_none();
+    assert!(is_blown, "the fuse was longer than that");
+    is_failed
+}
+
+#[test]
+fn a_copy_that_panics_as_a_short_list_grows_loses_nothing() {
+    let mut eu: Replica<MergeMap<u32, LwwRegister<Frail>>> =
+        Replica::new(ReplicaId::from_u128(1), Config::default());
+    eu.write(NOW_MS, |map| (0..16).for_each(|key| map.update(&key, |frail| frail.set(Frail(key))))).unwrap();
+    // As long as a reader holds them, the rows are copied before they are written.
+    let reader = eu.snapshot();
+    let before = (eu.digest(), eu.vector());
+    for copies in [0, 5, 15] {
+        let write =
+            || drop(eu.write(NOW_MS + 1, |map| map.update(&99, |frail| frail.set(Frail(99)))).unwrap());
+        assert!(with_fuse(copies, write));
+        assert_eq!((eu.digest(), eu.vector()), before);
+    }
+    eu.write(NOW_MS + 2, |map| map.update(&99, |frail| frail.set(Frail(99)))).unwrap();
+    assert_eq!((eu.state().len(), reader.len()), (17, 16));
+}
+
+#[test]
+fn a_panic_that_is_caught_around_a_removal_undoes_the_transaction() {
+    let mut eu: Replica<MergeMap<u8, MergeMap<u32, LwwRegister<Frail>>>> =
+        Replica::new(ReplicaId::from_u128(1), Config::default());
+    eu.write(NOW_MS, |map| {
+        map.update(&1, |inner| (0..100).for_each(|key| inner.update(&key, |frail| frail.set(Frail(key)))));
+    })
+    .unwrap();
+    let before = (eu.digest(), eu.vector());
+    for copies in [0, 3, 40] {
+        let mut written = None;
+        with_fuse(copies, || {
+            written =
+                Some(eu.write(NOW_MS + 1, |map| drop(catch_unwind(AssertUnwindSafe(|| map.remove(&1))))));
+        });
+        assert_eq!(written.unwrap().unwrap_err(), WriteError::Unwound);
+        assert_eq!((eu.digest(), eu.vector()), before);
+    }
+}
+
 #[test]
 fn a_transaction_takes_one_stamp_and_one_without_events_none() {
     let mut eu = busy();
@@ -296,6 +363,64 @@ fn writes_and_merges_report_what_reads_differently() {
     assert_eq!(paths(&removed.changes), paths(&merged.changes));
     assert_eq!(removed.changes.len(), 3);
     assert!(merged.changes.iter().all(|change| change.after.is_none() && change.author == us.id()));
+}
+
+/// Of what a merge brought, not of what was held before and stands in the same place.
+#[test]
+fn the_author_of_a_change_is_one_whose_event_the_merge_brought() {
+    let config = Config { changes: true, ..Config::default() };
+    let [mut eu, mut us, mut ap]: [Replica<MvRegister<u8>>; 3] =
+        [1, 2, 3].map(|id| Replica::new(ReplicaId::from_u128(id), config.clone()));
+    eu.write(NOW_MS + 9, |register| register.set(1)).unwrap();
+    us.write(NOW_MS + 5, |register| register.set(2)).unwrap();
+    for reader in [&mut ap, &mut us] {
+        reader.merge(NOW_MS + 9, eu.delta_since(&reader.vector())).unwrap();
+    }
+    let merged = ap.merge(NOW_MS + 9, us.delta_since(&ap.vector())).unwrap();
+    assert_eq!((merged.changes.len(), merged.changes[0].author), (1, us.id()), "eu's event was seen before");
+}
+
+/// A name of a document reads for each kind apart: one that goes and one that comes do not make each other disappear.
+#[test]
+fn two_kinds_at_one_name_make_two_changes() {
+    let config = Config { changes: true, ..Config::default() };
+    let set =
+        |at: &mut Replica<Document>, now_ms| at.transact(now_ms, |doc| doc.set(&["x"], "a")).unwrap().changes;
+    let count = |at: &mut Replica<Document>, now_ms| {
+        at.transact(now_ms, |doc| doc.increment(&["x"], 5)).unwrap().changes
+    };
+    let expected = |from: Option<Value>, to: Option<Value>| {
+        let mut changes = [(from, None), (None, to)];
+        changes.sort();
+        changes
+    };
+    let found = |changes: Vec<Change>| {
+        assert!(changes.iter().all(|change| change.path.to_string() == "\"x\""));
+        let mut found: Vec<_> = changes.into_iter().map(|change| (change.before, change.after)).collect();
+        found.sort();
+        found
+    };
+    for is_counted_first in [false, true] {
+        let [mut eu, mut us]: [Replica<Document>; 2] =
+            [1, 2].map(|id| Replica::new(ReplicaId::from_u128(id), config.clone()));
+        let both = [text("a"), Some(Value::Int(5))];
+        let [before, after] = if is_counted_first { [both[1].clone(), both[0].clone()] } else { both };
+        if is_counted_first {
+            count(&mut eu, NOW_MS)
+        } else {
+            set(&mut eu, NOW_MS)
+        };
+        us.merge(NOW_MS, eu.delta_since(&us.vector())).unwrap();
+        let written = eu
+            .transact(NOW_MS + 1, |doc| {
+                doc.delete(&["x"])?;
+                if is_counted_first { doc.set(&["x"], "a") } else { doc.increment(&["x"], 5) }
+            })
+            .unwrap();
+        assert_eq!(found(written.changes), expected(before.clone(), after.clone()));
+        let merged = us.merge(NOW_MS + 2, eu.delta_since(&us.vector())).unwrap();
+        assert_eq!(found(merged.changes), expected(before, after));
+    }
 }
 
 /// As who wins: by stamp, then by the full id, not by the order in which a table happens to name them.

@@ -54,6 +54,16 @@ impl Membership {
         self.known.iter().map(|(id, known)| (*id, known.latest.clone()))
     }
 
+    /// Whether there are reports that do not count yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.known.values().any(|known| known.waiting.is_some())
+    }
+
+    /// The number of replicas that were ever reported of, with `id`.
+    pub(crate) fn reported_with(&self, id: &ReplicaId) -> usize {
+        self.known.len().saturating_add(usize::from(!self.known.contains_key(id)))
+    }
+
     /// Lets the reports count that `own` covers by now.
     pub(crate) fn settle(&mut self, own: &VersionVector) {
         for known in self.known.values_mut() {

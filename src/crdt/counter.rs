@@ -285,7 +285,7 @@ impl Crdt for Counter {
             records.retain(|removed| {
                 let entry = runs.binary_search_by_key(&removed.origin, |(origin, _)| *origin);
                 let is_used = entry.is_ok_and(|place| removed.stamp >= runs[place].1);
-                let has_seen_all = pruning.counting(removed.origin).is_some_and(|seen| {
+                let has_seen_all = pruning.counting.of(removed.origin).is_some_and(|seen| {
                     pruning.dropped.within(seen) && marks.within(seen) && pruning.floor.within(seen)
                 });
                 is_used || !has_seen_all

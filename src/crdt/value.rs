@@ -154,7 +154,8 @@ impl Value {
 }
 
 impl fmt::Display for Value {
-    /// Compact JSON, with bytes in hexadecimal and UUIDs as text.
+    /// Compact JSON, with bytes in hexadecimal and UUIDs as text; `NaN` and `inf`, for which JSON has nothing, as Rust shows
+    /// them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),

@@ -165,7 +165,9 @@ impl<S: Crdt> Delta<S> {
     /// The delta as messages of at most about `chunk_bytes` bytes each, to be staged at the receiver in a
     /// [`PendingDelta`](crate::PendingDelta), which has an example, and merged as one when the last has arrived. A single
     /// register, flag or counter larger than that makes a larger message, and any may be a few bytes larger: leave room below
-    /// the receiver's [`Limits::message_bytes`](crate::Limits::message_bytes). There is always at least one message.
+    /// the receiver's [`Limits::message_bytes`](crate::Limits::message_bytes). Each message names the replicas in its head, in
+    /// up to 25 bytes each, and has room for at least a quarter as many bytes of state: where replicas are very many a message
+    /// may be larger than asked for. There is always at least one message.
     ///
     /// Cost: each value is written twice, once to measure it. A chunk is made when it is asked for.
     pub fn into_chunks(self, chunk_bytes: usize) -> Chunks<S> {
@@ -173,13 +175,22 @@ impl<S: Crdt> Delta<S> {
     }
 
     /// Reads a message. Short forms mean ids in `known`, the receiver's vector.
-    pub(crate) fn decode(bytes: &[u8], limits: &Limits, known: &VersionVector) -> Result<Self, DecodeError> {
-        let mut decoder = Decoder::new(bytes, limits)?;
+    pub(crate) fn decode(
+        bytes: &[u8],
+        limits: &Limits,
+        hash_seed: u64,
+        known: &VersionVector,
+    ) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::new(bytes, limits)?.with_hash_seed(hash_seed);
         let len = decoder.array()?;
+        let at = decoder.at();
         let version = decoder.uint()?;
         let flags = version & FLAGS;
-        if version >> FLAG_BITS != VERSION || flags > COMPLETE | CHUNK {
+        if version >> FLAG_BITS != VERSION {
             return Err(DecodeError::Version { found: version >> FLAG_BITS });
+        }
+        if flags > COMPLETE | CHUNK {
+            return Err(DecodeError::Expected { what: "the flags of version 1", at });
         }
         let (is_complete, is_chunk) = (flags & COMPLETE != 0, flags & CHUNK != 0);
         let table = Table::decode(&mut decoder, known)?;
@@ -350,7 +361,8 @@ impl<S: Crdt> Iterator for Chunks<S> {
         };
         let chunk = Chunk { index, is_last: false, follows: self.previous, hash: 0 };
         let encoder = head.encode(&self.delta, Some(chunk));
-        let room = self.room.saturating_sub(encoder.len()).max(1);
+        // A head of very many ids would leave room for one row: it may cost four times what it brings, and no more.
+        let room = self.room.saturating_sub(encoder.len()).max(encoder.len() / 4).max(1);
         let mut splitter = Splitter::new(encoder, room);
         let part = self.delta.state.split(&mut splitter);
         let is_last = self.delta.state.is_bottom();

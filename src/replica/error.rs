@@ -164,7 +164,7 @@ pub enum MergeError {
         /// The last that we issued.
         own: Timestamp,
     },
-    /// Peer, or the operator: with this delta more replicas would have written than a message can name,
+    /// Peer, or the operator: with this delta or report more replicas would be known than a message can name,
     /// [`Limits::MAX_REPLICAS`](crate::Limits::MAX_REPLICAS). Use fewer ids.
     TooManyReplicas {
         /// How many there would be.
@@ -204,7 +204,7 @@ impl fmt::Display for MergeError {
             ),
             Self::TooManyReplicas { count } => write!(
                 f,
-                "the peer's delta would make it {count} replica ids, more than the {} that a message can name; \
+                "the peer's delta or report would make it {count} replica ids, more than the {} that a message can name; \
                  nothing changed: write under fewer ids",
                 Limits::MAX_REPLICAS
             ),

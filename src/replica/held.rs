@@ -70,7 +70,13 @@ impl<S: Crdt> Held<S> {
         from.meet(&self.vector());
         let since = Since::new(Frontier::of(&from, &origins), self.vector.clone());
         let is_covered = self.dropped.within(&since.frontier);
-        let state = if is_covered { self.state.since(&since) } else { Some(self.state.fork()) };
+        let state = if !is_covered {
+            Some(self.state.fork())
+        } else if self.vector.within(&since.frontier) {
+            None
+        } else {
+            self.state.since(&since)
+        };
         let rows_visited = since.visited();
         Delta {
             origins,

@@ -17,7 +17,7 @@ use crate::clock::{HybridClock, Timestamp};
 use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Recorder};
 use crate::crdt::merging::Merging;
-use crate::crdt::pruning::Pruning;
+use crate::crdt::pruning::{Counting, Pruning};
 use crate::crdt::write::{Txn, Writer};
 use crate::delta::Delta;
 use crate::replica::committed::{Committed, Forgotten, Merged};
@@ -321,7 +321,7 @@ impl<S: Crdt> Replica<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decode(&self, bytes: &[u8]) -> Result<Delta<S>, MergeError> {
-        let delta = Delta::decode(bytes, &self.config.limits, &self.vector());
+        let delta = Delta::decode(bytes, &self.config.limits, self.txn.seed, &self.vector());
         delta.map_err(|error| match error {
             DecodeError::UnknownReplica { .. } => MergeError::Gap { vector: self.vector() },
             error => MergeError::Decode(error),
@@ -404,8 +404,10 @@ impl<S: Crdt> Replica<S> {
         self.is_poisoned = false;
         let newest = to.iter().map(|dot| dot.time).max().unwrap_or_default();
         self.clock.observe(newest);
-        let own = self.vector();
-        self.membership.settle(&own);
+        if self.membership.is_waiting() {
+            let own = self.vector();
+            self.membership.settle(&own);
+        }
         Ok(Merged { is_news: true, conflicts, changes: recorder.finish_merge() })
     }
 
@@ -417,22 +419,26 @@ impl<S: Crdt> Replica<S> {
         if delta.is_chunk() {
             return Err(MergeError::Incomplete);
         }
-        self.check_stamps(now_ms, &delta.to())?;
-        let own = self.vector();
-        let ids = own.len() + delta.to().iter().filter(|(id, _)| own.get(id) == Timestamp::ZERO).count();
+        let (own, to) = (self.vector(), delta.to());
+        self.check_stamps(now_ms, &own, &to)?;
+        let ids = own.len() + to.iter().filter(|(id, _)| own.get(id) == Timestamp::ZERO).count();
         if ids > Limits::MAX_REPLICAS {
             return Err(MergeError::TooManyReplicas { count: ids });
         }
-        if !delta.is_complete() && !delta.from().is_within(&self.vector()) {
-            return Err(MergeError::Gap { vector: self.vector() });
+        if !delta.is_complete() && !delta.from().is_within(&own) {
+            return Err(MergeError::Gap { vector: own });
         }
         Ok(())
     }
 
     /// Refuses stamps of the future, stamps of our own that we never issued, and a time that no stamp can have.
-    fn check_stamps(&self, now_ms: u64, vector: &VersionVector) -> Result<(), MergeError> {
+    fn check_stamps(
+        &self,
+        now_ms: u64,
+        own: &VersionVector,
+        vector: &VersionVector,
+    ) -> Result<(), MergeError> {
         Timestamp::new(now_ms, 0).map_err(MergeError::Clock)?;
-        let own = self.vector();
         for (id, stamp) in vector.iter().filter(|(id, stamp)| *stamp > own.get(id)) {
             if id == self.id {
                 return Err(MergeError::NotIssued { stamp, own: own.get(&id) });
@@ -474,11 +480,17 @@ impl<S: Crdt> Replica<S> {
     ///
     /// # Errors
     /// [`MergeError::TooFarAhead`] or [`MergeError::NotIssued`] if the vector cannot be true, [`MergeError::Clock`] if the
-    /// time cannot be. Nothing changed.
+    /// time cannot be, [`MergeError::TooManyReplicas`] if the vector, or all reports together, would name more replicas than
+    /// can be held. Nothing changed.
     pub fn report(&mut self, now_ms: u64, id: ReplicaId, vector: &VersionVector) -> Result<(), MergeError> {
-        self.check_stamps(now_ms, vector)?;
+        let own = self.vector();
+        self.check_stamps(now_ms, &own, vector)?;
+        let count = vector.len().max(self.membership.reported_with(&id));
+        if count > Limits::MAX_REPLICAS {
+            return Err(MergeError::TooManyReplicas { count });
+        }
         if id != self.id {
-            self.membership.report(id, vector, &self.held.vector());
+            self.membership.report(id, vector, &own);
         }
         Ok(())
     }
@@ -547,18 +559,10 @@ impl<S: Crdt> Replica<S> {
         let behind = self.membership.behind(&self.id, &own);
         let Held { state, origins, dropped, vector } = &mut self.held;
         let cut = Frontier::of(&cut, origins);
-        let counting: Vec<Option<Frontier>> = origins
-            .ids()
-            .iter()
-            .map(|id| match self.membership.counting(id) {
-                _ if *id == self.id => Some(vector.clone()),
-                known => known.map(|known| Frontier::of(known, origins)),
-            })
-            .collect();
         let mut pruning = Pruning {
             cut: &cut,
             floor: Default::default(),
-            counting: &counting,
+            counting: Counting::new(&self.membership, origins, &self.id, vector),
             dropped: std::mem::take(dropped),
             rows: 0,
             marks: 0,

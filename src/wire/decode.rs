@@ -32,6 +32,7 @@ pub struct Decoder<'a> {
     /// What the message claims to hold: no dot may be beyond it.
     to: Frontier,
     previous: Timestamp,
+    hash_seed: u64,
 }
 
 impl<'a> Decoder<'a> {
@@ -49,7 +50,17 @@ impl<'a> Decoder<'a> {
             ids: 0,
             to: Frontier::default(),
             previous: Timestamp::ZERO,
+            hash_seed: 0,
         })
+    }
+
+    /// Sets what keys are hashed with, to find those that stand twice.
+    pub(crate) fn with_hash_seed(self, hash_seed: u64) -> Self {
+        Self { hash_seed, ..self }
+    }
+
+    pub(crate) fn hash_seed(&self) -> u64 {
+        self.hash_seed
     }
 
     /// Sets what dots are read against, once the head of the message has been read.

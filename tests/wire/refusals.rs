@@ -60,7 +60,7 @@ fn another_version_and_unknown_flags_are_refused() {
     bytes[1] = 2 << 3;
     assert_eq!(refused(&reader, &bytes), DecodeError::Version { found: 2 });
     bytes[1] = (1 << 3) | 4;
-    assert_eq!(refused(&reader, &bytes), DecodeError::Version { found: 1 });
+    assert_eq!(refused(&reader, &bytes), DecodeError::Expected { what: "the flags of version 1", at: 1 });
 }
 
 #[test]

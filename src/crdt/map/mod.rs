@@ -1,6 +1,7 @@
 //! A map from keys to state that merges.
 
 pub(crate) mod entries;
+mod hash;
 mod index;
 mod list;
 mod pages;
@@ -10,15 +11,15 @@ mod rows;
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::causal::dot::Marks;
 use crate::crdt::change::Path;
 use crate::crdt::map::entries::Entries;
+use crate::crdt::map::hash::KeyHasher;
 use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
 use crate::crdt::merging::Merging;
@@ -121,7 +122,7 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
         Q: Eq + Hash + ?Sized,
     {
         let row = self.rows.row(self.rows.find(key)?)?;
-        row.value.is_live().then_some(&row.value)
+        row.is_live.then_some(&row.value)
     }
 
     /// Whether anything is there for a key.
@@ -262,7 +263,7 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
         let Self { value: map, txn, path } = self;
         let dot = [txn.dot];
         let removed = map.rows.write(number, |row| {
-            if !row.value.is_live() {
+            if !row.is_live {
                 return (false, &[][..], row.has_residue);
             }
             txn.event(path, RowUndo::Was(number, row.floor.clone(), row.value.fork()));
@@ -273,7 +274,9 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
             floor.retain(|mark| mark.origin != dot[0].origin);
             floor.raise(dot[0]);
             let path = Path::key(path, number, &row.key);
+            txn.entered += 1;
             row.value.sink(&mut Sinking { floor: &floor, txn }, &path);
+            txn.entered -= 1;
             row.floor = Some(floor);
             txn.residue = true;
             (true, &dot[..], true)
@@ -299,7 +302,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
 
     fn is_live(&self) -> bool {
         match &self.rows {
-            Rows::Few(list) => list.iter().any(|row| row.value.is_live()),
+            Rows::Few(list) => list.iter().any(|row| row.is_live),
             Rows::Many(_) => self.rows.live() > 0,
         }
     }
@@ -444,7 +447,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
                 }
                 list.push(Row::new(key, value, None));
             }
-            if has_repeated_key(&list) {
+            if has_repeated_key(&list, decoder.hash_seed()) {
                 return Err(DecodeError::Repeated { what: "a key", at });
             }
             Ok(Self { rows: Rows::Few(list.into()) })
@@ -520,12 +523,12 @@ impl<K: Key, V: Crdt> Row<K, V> {
 }
 
 /// Whether a key stands twice among the rows of a message: the second would be taken to say that the first is gone.
-fn has_repeated_key<K: Key, V>(list: &[Row<K, V>]) -> bool {
-    let hasher = FixedState::default();
+fn has_repeated_key<K: Key, V>(list: &[Row<K, V>], seed: u64) -> bool {
+    let hasher = KeyHasher::new(seed);
     let mut seen: HashTable<&K> = HashTable::with_capacity(list.len());
     list.iter().any(|Row { key, .. }| {
-        let hash = hasher.hash_one(key);
-        let entry = seen.entry(hash, |other| *other == key, |other| hasher.hash_one(other));
+        let hash = hasher.hash(key);
+        let entry = seen.entry(hash, |other| *other == key, |other| hasher.hash(other));
         match entry {
             Entry::Occupied(_) => true,
             Entry::Vacant(entry) => {

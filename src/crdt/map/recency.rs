@@ -159,6 +159,7 @@ impl Recency {
         let next = self.next;
         let before = std::mem::take(self);
         for chunk in before.closed.iter().map(|chunk| &**chunk).chain([&before.open]) {
+            let mut is_covered = false;
             for (offset, row) in &chunk.entries {
                 let place = chunk.start + Place::from(*offset);
                 if !is_valid(place, *row) {
@@ -168,8 +169,12 @@ impl Recency {
                 if self.open.entries.len() == CHUNK || is_far {
                     self.close();
                     self.open.start = place;
+                    is_covered = false;
                 }
-                self.open.newest.raise_all(&chunk.newest);
+                if !is_covered {
+                    self.open.newest.raise_all(&chunk.newest);
+                    is_covered = true;
+                }
                 self.push(place, *row);
             }
         }

@@ -20,6 +20,7 @@ pub(super) struct Row<K, V> {
     pub(super) floor: Option<Box<Marks>>,
     /// Where the row's valid entry in the recency log is; zero before it has one.
     pub(super) place: Place,
+    /// Whether the value is, in a replica's state: looking through a row of rows would cost them all.
     pub(super) is_live: bool,
     /// Whether the row is in the list of those that have something to forget.
     pub(super) has_residue: bool,

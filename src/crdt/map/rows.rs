@@ -1,12 +1,11 @@
 //! The rows of a map: a list while they are few, a table once they are many.
 
 use std::borrow::Borrow;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::slice;
 
-use foldhash::fast::FixedState;
-
 use crate::causal::dot::{Dot, Marks};
+use crate::crdt::map::hash::KeyHasher;
 use crate::crdt::map::index::Index;
 use crate::crdt::map::list::List;
 use crate::crdt::map::pages::{self, Pages};
@@ -38,7 +37,7 @@ pub(super) struct Table<K, V> {
     rows: Pages<Row<K, V>>,
     index: Index,
     seed: u64,
-    hasher: FixedState,
+    hasher: KeyHasher,
     free: im::Vector<u32>,
     books: Books,
 }
@@ -90,7 +89,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
             rows: Pages::default(),
             index: Index::default(),
             seed,
-            hasher: FixedState::with_seed(seed),
+            hasher: KeyHasher::new(seed),
             free: im::Vector::new(),
             books: Books::default(),
         }
@@ -110,24 +109,24 @@ impl<K: Key, V: Crdt> Table<K, V> {
         Q: Eq + Hash + ?Sized,
     {
         let is_it = |number| self.row(number).is_some_and(|row| row.key.borrow() == key);
-        self.index.find(self.hasher.hash_one(key), is_it)
+        self.index.find(self.hasher.hash(key), is_it)
     }
 
     /// Adds a row whose key is not in the table; where it stands in the log is the caller's to say.
     fn add(&mut self, row: Row<K, V>) -> u32 {
-        let hash = self.hasher.hash_one(&row.key);
+        let hash = self.hasher.hash(&row.key);
         let number = self.free.pop_back().unwrap_or(self.rows.end() as u32);
         assert!(number < u32::MAX, "fewer than 2^32 rows fit into memory");
         self.rows.put(number as usize, row);
         let (rows, hasher) = (&self.rows, &self.hasher);
-        let hash_of = |number: u32| rows.get(number as usize).map_or(0, |row| hasher.hash_one(&row.key));
+        let hash_of = |number: u32| rows.get(number as usize).map_or(0, |row| hasher.hash(&row.key));
         self.index.insert(hash, number, hash_of);
         number
     }
 
     fn remove(&mut self, number: u32) -> Option<Row<K, V>> {
         let row = self.rows.take(number as usize)?;
-        self.index.remove(self.hasher.hash_one(&row.key), number);
+        self.index.remove(self.hasher.hash(&row.key), number);
         self.free.push_back(number);
         debug_assert!(!row.is_live, "what was live is undone or forgotten before its row is taken out");
         Some(row)
@@ -215,7 +214,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     /// The number of rows that are live.
     pub(super) fn live(&self) -> usize {
         match self {
-            Self::Few(list) => list.iter().filter(|row| row.value.is_live()).count(),
+            Self::Few(list) => list.iter().filter(|row| row.is_live).count(),
             Self::Many(table) => table.books.live,
         }
     }
@@ -263,6 +262,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                 let row = list.make_mut().get_mut(number as usize)?;
                 let (result, _, has_residue) = write(row);
                 row.has_residue |= has_residue;
+                row.is_live = row.value.is_live();
                 Some(result)
             }
             Self::Many(table) => {
@@ -298,11 +298,13 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         if let Self::Few(list) = self {
             if list.len() < FEW {
                 row.has_residue = has_residue;
+                row.is_live = row.value.is_live();
                 list.make_mut().push(row);
                 return list.len() as u32 - 1;
             }
-            let table = Table::of(std::mem::take(list).into_vec(), seed);
-            *self = Self::Many(Box::new(table));
+            // Shared rows are copied while they still stand where they are: an application's `Clone` may panic.
+            let rows = std::mem::take(list.make_mut());
+            *self = Self::Many(Box::new(Table::of(rows, seed)));
         }
         match self {
             Self::Many(table) => table.add_marked(row, has_residue),
