@@ -19,7 +19,7 @@ pub(super) const IDS: [ReplicaId; 3] = {
     const fn id(upper: u128, lower: u128) -> ReplicaId {
         ReplicaId::from_u128((upper << 64) | lower)
     }
-    [id(3, 1), id(1, 4), id(2, 2)]
+    [id(3, 1), id(1, 3), id(2, 2)]
 };
 
 /// Three replicas. The last is who receives; the others write more than it has seen.
