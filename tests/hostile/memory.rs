@@ -46,14 +46,21 @@ struct Attack {
     ids: u16,
     /// A state of about so many bytes.
     state: fn(usize) -> Vec<u8>,
+    /// Whether it is read, however much memory is allowed.
+    is_read: bool,
 }
 
 const fn attack(what: &'static str, state: fn(usize) -> Vec<u8>) -> Attack {
-    Attack { what, ids: 1, state }
+    attack_by(1, what, state)
 }
 
 const fn attack_by(ids: u16, what: &'static str, state: fn(usize) -> Vec<u8>) -> Attack {
-    Attack { what, ids, state }
+    Attack { what, ids, state, is_read: true }
+}
+
+/// What is refused when its end has been read, not before.
+const fn refused(what: &'static str, state: fn(usize) -> Vec<u8>) -> Attack {
+    Attack { what, ids: 1, state, is_read: false }
 }
 
 /// A cell of one dot and nothing else: a flag.
@@ -66,7 +73,7 @@ const SETS: [Attack; 8] = [
             out.extend(FLAG)
         })
     }),
-    attack("one element, repeated", |len| {
+    refused("one element, repeated", |len| {
         rows(len, |out, _| {
             out.push(1);
             out.extend(FLAG)
@@ -78,7 +85,9 @@ const SETS: [Attack; 8] = [
             out.extend([0x91, 0, 0xC0])
         })
     }),
-    attack("one removed element, repeated", |len| removed_rows(len, |out, _| out.extend([1, 0x91, 0, 0xC0]))),
+    refused("one removed element, repeated", |len| {
+        removed_rows(len, |out, _| out.extend([1, 0x91, 0, 0xC0]))
+    }),
     attack("elements with marks alone", |len| {
         rows(len, |out, n| {
             uint(out, n);
@@ -149,7 +158,7 @@ const COUNTERS: [Attack; 4] = [
             out.extend([0x93, 0x90, 0x91, 0, 0x92, 0, 0])
         })
     }),
-    attack("one removed count, repeated", |len| {
+    refused("one removed count, repeated", |len| {
         let mut state = vec![0x92, 0, 0x93, 0x90, 0x90];
         state.extend(list(len, &[0, 0]));
         state
@@ -224,7 +233,7 @@ const DOCUMENTS: [Attack; 7] = [
             out.extend(FLAG)
         })
     }),
-    attack("one name, repeated", |len| rows(len, |out, _| out.extend([0xA0, 0x92, 0, 0x92, 0, 0xC0]))),
+    refused("one name, repeated", |len| rows(len, |out, _| out.extend([0xA0, 0x92, 0, 0x92, 0, 0xC0]))),
     attack("removed names", |len| {
         removed_rows(len, |out, n| {
             name(out, n);
@@ -320,7 +329,7 @@ struct Bound {
 fn check<S: Crdt>(kind: &str, attacks: &[Attack], Bound { plain, with_changes }: Bound) {
     let mut report = String::new();
     let mut is_kept = true;
-    for Attack { what, ids, state } in attacks {
+    for Attack { what, ids, state, is_read } in attacks {
         for len in SIZES {
             let bytes = message(*ids, &state(len));
             let len = bytes.len() as u64;
@@ -332,7 +341,9 @@ fn check<S: Crdt>(kind: &str, attacks: &[Attack], Bound { plain, with_changes }:
                 write!(report, "{:.0} ({factor}), ", per(peak, len)).expect("a string takes all");
             }
             let peak = peak::<S>(&bytes, false);
-            if let Some(counted) = counted::<S>(&bytes) {
+            let counted = counted::<S>(&bytes);
+            assert_eq!(counted.is_some(), *is_read, "{kind}: {what}");
+            if let Some(counted) = counted {
                 is_kept &= peak <= FIXED + OF_COUNTED * counted + OF_HEAD * len;
                 write!(report, "{:.1} of what was counted", per(peak, counted)).expect("a string takes all");
             }

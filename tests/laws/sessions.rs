@@ -85,7 +85,8 @@ struct World {
     now_ms: u64,
     /// For each element, what its author had seen and missed when it was added.
     causes: BTreeMap<u16, Client>,
-    removed: BTreeSet<u16>,
+    /// The events that removed an element.
+    removed: BTreeMap<u16, Vec<(ReplicaId, Timestamp)>>,
 }
 
 impl World {
@@ -99,7 +100,7 @@ impl World {
             clients,
             now_ms: 1_700_000_000_000,
             causes: BTreeMap::new(),
-            removed: BTreeSet::new(),
+            removed: BTreeMap::new(),
         }
     }
 
@@ -120,10 +121,10 @@ impl World {
                 self.check_reading(client, at)?;
                 let shown: Vec<_> = self.replicas[at].state().iter().copied().collect();
                 if let Some(element) = shown.get(which % shown.len().max(1)) {
-                    self.replicas[at]
-                        .write(self.now_ms, |set| set.remove(element))
-                        .map_err(|e| e.to_string())?;
-                    self.removed.insert(*element);
+                    let removed = self.replicas[at].write(self.now_ms, |set| set.remove(element));
+                    let stamp = removed.map_err(|error| error.to_string())?.stamp;
+                    let event = (self.replicas[at].id(), stamp.expect("what is shown can be removed"));
+                    self.removed.entry(*element).or_default().push(event);
                     self.clients[client].look(&self.replicas[at]);
                 }
             }
@@ -169,6 +170,13 @@ impl World {
         self.check_view(&reader, to)
     }
 
+    /// Whether a replica has seen a removal of an element: only then may it be gone there.
+    fn has_seen_removed(&self, replica: &Replica<State>, element: u16) -> bool {
+        let vector = replica.vector();
+        let mut removals = self.removed.get(&element).into_iter().flatten();
+        removals.any(|(id, stamp)| *stamp <= vector.get(id))
+    }
+
     /// A client that is served sees all that it saw, but for what was removed, and nothing that it had missed.
     fn check_reading(&mut self, client: usize, at: usize) -> Result<(), String> {
         self.check_view(&self.clients[client], at)?;
@@ -182,8 +190,10 @@ impl World {
             return Err(format!("{:?} went back to {:?}", reader.token, replica.vector()));
         }
         let set = replica.state();
-        let lost =
-            reader.saw.iter().find(|element| !set.contains(*element) && !self.removed.contains(element));
+        let lost = reader
+            .saw
+            .iter()
+            .find(|element| !set.contains(*element) && !self.has_seen_removed(replica, **element));
         let risen = reader.missed.iter().find(|element| set.contains(*element));
         match lost.or(risen) {
             None => Ok(()),
@@ -196,7 +206,7 @@ impl World {
         for (element, causes) in &self.causes {
             let set = replica.state();
             let has_seen = set.contains(element);
-            let lacks = |cause: &&u16| !set.contains(*cause) && !self.removed.contains(cause);
+            let lacks = |cause: &&u16| !set.contains(*cause) && !self.has_seen_removed(replica, **cause);
             let lacking = causes.saw.iter().find(lacks);
             let risen = causes.missed.iter().find(|cause| set.contains(*cause));
             if has_seen && (lacking.is_some() || risen.is_some()) {

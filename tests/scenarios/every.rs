@@ -1,6 +1,6 @@
 //! Every order and every grouping.
 
-use driftless::{Crdt, Limits, MergeError, PendingDelta, Replica, ReplicaId, VersionVector};
+use driftless::{Crdt, Forgotten, Limits, MergeError, PendingDelta, Replica, ReplicaId, VersionVector};
 
 use crate::{LATE_MS, assert_same, receive, replica, sync};
 
@@ -155,19 +155,22 @@ fn go_on_without<S: Crdt>(replicas: &mut [Replica<S>], absent: usize) {
     }
     let vectors: Vec<(ReplicaId, VersionVector)> =
         present.iter().map(|at| (replicas[*at].id(), replicas[*at].vector())).collect();
-    present.iter().for_each(|at| forget_with(&mut replicas[*at], &vectors));
+    present.iter().for_each(|at| drop(forget_with(&mut replicas[*at], &vectors)));
 }
 
 /// All hear what all hold, and forget what they can.
 pub(crate) fn forget<S: Crdt>(replicas: &mut [Replica<S>]) {
     let vectors: Vec<_> = replicas.iter().map(|replica| (replica.id(), replica.vector())).collect();
-    replicas.iter_mut().for_each(|replica| forget_with(replica, &vectors));
+    replicas.iter_mut().for_each(|replica| drop(forget_with(replica, &vectors)));
 }
 
-pub(crate) fn forget_with<S: Crdt>(replica: &mut Replica<S>, members: &[(ReplicaId, VersionVector)]) {
+pub(crate) fn forget_with<S: Crdt>(
+    replica: &mut Replica<S>,
+    members: &[(ReplicaId, VersionVector)],
+) -> Forgotten {
     replica.set_members(members.iter().map(|(id, _)| *id));
     members.iter().for_each(|(id, vector)| replica.report(LATE_MS, *id, vector).unwrap());
-    replica.forget();
+    replica.forget()
 }
 
 /// Brings messages to a replica in every order, and shows it to `check` when all have arrived. One that would leave a gap is

@@ -120,7 +120,10 @@ impl History {
                 Step::Forget { members } => {
                     let vectors: Vec<_> =
                         members.iter().map(|at| (replicas[*at].id(), replicas[*at].vector())).collect();
-                    members.iter().for_each(|at| every::forget_with(&mut replicas[*at], &vectors));
+                    for at in members {
+                        let forgotten = every::forget_with(&mut replicas[*at], &vectors);
+                        assert!(forgotten.rows + forgotten.marks > 0, "nothing to forget in {}", self.head);
+                    }
                 }
                 Step::Expect { .. } => {}
             }
