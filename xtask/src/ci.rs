@@ -13,9 +13,10 @@ enum Step {
     Check(fn(&Path) -> io::Result<Report>),
 }
 
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 11] = [
     ("fmt", Step::Cargo("fmt --all --check")),
     ("clippy", Step::Cargo("clippy --workspace --all-targets -- -D warnings")),
+    ("fuzz", Step::Cargo("check --manifest-path fuzz/Cargo.toml")),
     ("doc", Step::Cargo("doc --workspace --no-deps")),
     ("layers", Step::Check(layers::check)),
     ("tidy", Step::Check(tidy::check)),
