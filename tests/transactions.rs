@@ -365,6 +365,30 @@ fn writes_and_merges_report_what_reads_differently() {
     assert!(merged.changes.iter().all(|change| change.after.is_none() && change.author == us.id()));
 }
 
+#[test]
+fn a_merge_counts_the_registers_that_came_to_hold_concurrent_values_and_no_others() {
+    let [mut eu, mut us]: [Replica<LwwRegister<u8>>; 2] =
+        [1, 2].map(|id| Replica::new(ReplicaId::from_u128(id), Config::default()));
+    let set =
+        |at: &mut Replica<LwwRegister<u8>>, value| drop(at.write(NOW_MS, |register| register.set(value)));
+    let conflicts = |from: &Replica<LwwRegister<u8>>, to: &mut Replica<LwwRegister<u8>>| {
+        to.merge(NOW_MS, from.delta_since(&to.vector())).unwrap().conflicts
+    };
+    set(&mut eu, 1);
+    assert_eq!(conflicts(&eu, &mut us), 0, "the first value");
+    set(&mut us, 2);
+    assert_eq!(conflicts(&us, &mut eu), 0, "one that had seen it");
+    set(&mut eu, 3);
+    set(&mut us, 4);
+    assert_eq!(
+        (conflicts(&us, &mut eu), conflicts(&eu, &mut us)),
+        (1, 1),
+        "two that had not seen each other"
+    );
+    set(&mut eu, 5);
+    assert_eq!(conflicts(&eu, &mut us), 0, "one that had seen both");
+}
+
 /// Of what a merge brought, not of what was held before and stands in the same place.
 #[test]
 fn the_author_of_a_change_is_one_whose_event_the_merge_brought() {
