@@ -463,6 +463,13 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_hashed_with_the_seed_that_was_set() {
+        let limits = Limits::default();
+        let decoder = Decoder::new(&[], &limits).unwrap();
+        assert_eq!(decoder.with_hash_seed(7).hash_seed(), 7);
+    }
+
+    #[test]
     fn a_map_of_a_value_is_counted_unless_it_is_empty() {
         let skip = |bytes: &[u8], memory_bytes| {
             let limits = Limits { memory_bytes, ..Limits::default() };
