@@ -87,7 +87,7 @@ fn t04_enable_wins_over_a_concurrent_disable_and_disabling_what_both_saw_disable
 }
 
 #[test]
-fn t03_add_wins_over_a_concurrent_remove_of_the_same_element_only() {
+fn add_wins_over_a_concurrent_remove_of_the_same_element_only() {
     let mut both = pair::<OrSet<String>>();
     both[0].write(NOW_MS, |set| ["a", "b"].map(|element| set.add(element))).unwrap();
     exchange(&mut both);

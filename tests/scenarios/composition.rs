@@ -7,6 +7,7 @@ use driftless::{
     Value,
 };
 
+use crate::delivery::Numbers;
 use crate::subjects::{self, Item, Scripted};
 use crate::{A, B, C, LATE_MS, NOW_MS, assert_same, every, exchange, message, replica, sync, three};
 
@@ -243,12 +244,11 @@ fn b15_all_orders_of_the_deltas_of_put_remove_put_give_the_full_merge() {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+struct Dice(Numbers);
 
 impl Dice {
     fn below(&mut self, count: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % count
+        self.0.place(count)
     }
 
     /// A line that writes somewhere in an item.
@@ -316,7 +316,7 @@ fn recording(id: ReplicaId) -> Replica<Item> {
 #[test]
 fn b64_after_edits_and_merges_in_turns_every_difference_is_what_changed() {
     for seed in 0..16 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice(Numbers::new(seed));
         let mut replicas = [A, B, C].map(recording);
         let mut known = [const { Readings::new() }; 3];
         let mut past: Vec<Snapshot<Item>> = Vec::new();
