@@ -166,6 +166,7 @@ impl Crdt for Flag {
 mod tests {
     use super::*;
 
+    #[cfg(target_pointer_width = "64")]
     #[test]
     fn a_flag_costs_sixteen_bytes() {
         assert_eq!(size_of::<Flag>(), 16);

@@ -368,6 +368,7 @@ register!(MvRegister, |cell: &Cell<T>| {
 mod tests {
     use super::*;
 
+    #[cfg(target_pointer_width = "64")]
     #[test]
     fn a_register_costs_sixteen_bytes_beside_its_value() {
         assert_eq!(size_of::<LwwRegister<String>>(), size_of::<String>() + 16);
