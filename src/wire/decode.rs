@@ -470,6 +470,16 @@ mod tests {
     }
 
     #[test]
+    fn as_many_elements_are_read_as_are_allowed() {
+        let skip = |elements| {
+            let limits = Limits { elements, ..Limits::default() };
+            Decoder::new(&[0x93, 1, 2, 3], &limits)?.skip()
+        };
+        assert_eq!(skip(3), Ok(()));
+        assert_eq!(skip(2), Err(DecodeError::Limit { limit: "elements", allowed: 2 }));
+    }
+
+    #[test]
     fn a_map_of_a_value_is_counted_unless_it_is_empty() {
         let skip = |bytes: &[u8], memory_bytes| {
             let limits = Limits { memory_bytes, ..Limits::default() };
