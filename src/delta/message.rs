@@ -149,7 +149,9 @@ impl Head {
 
 impl<S: Crdt> Delta<S> {
     /// The delta as one message, however large: receivers accept [`Limits::message_bytes`](crate::Limits::message_bytes). The
-    /// same delta gives the same bytes on every platform.
+    /// same delta gives the same bytes on every platform. To pass on what was received, pass on its bytes, or merge it and
+    /// make a delta of the replica's: one that was decoded names ids in short form by what it holds alone, which a receiver
+    /// that knows others alike refuses as a [gap](crate::MergeError::Gap).
     ///
     /// Cost: proportional to what it holds.
     ///
