@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::report::{Report, Violation};
+use crate::sources;
 
 /// Stands for the type where a macro writes the same methods for several.
 const ANY_TYPE: &str = "$name";
@@ -16,9 +17,7 @@ const ANY_TYPE: &str = "$name";
 pub(crate) fn check(root: &Path) -> io::Result<Report> {
     let src = root.join("src");
     let exported = exported(&std::fs::read_to_string(src.join("lib.rs"))?);
-    let mut files = Vec::new();
-    list(&src, &mut files)?;
-    files.sort();
+    let files = sources::below(&src)?;
     let (mut functions, mut examples) = (Vec::new(), String::new());
     for file in files {
         let source = std::fs::read_to_string(&file)?;
@@ -35,18 +34,6 @@ pub(crate) fn check(root: &Path) -> io::Result<Report> {
         Violation { file, line, reason }
     });
     Ok(Report { summary, violations: violations.collect() })
-}
-
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            list(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// The types that the root exports: names of its `pub use` lines, but not of those within a module.

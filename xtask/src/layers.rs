@@ -4,10 +4,11 @@ mod paths;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::layers::paths::{Found, Place};
 use crate::report::{Report, Violation};
+use crate::sources;
 
 /// The layers, the lowest first. Modules of one row know nothing of each other.
 const ROWS: [&[&str]; 8] =
@@ -19,9 +20,7 @@ const CRATE: &str = "driftless";
 /// Looks at all files of `src/`.
 pub(crate) fn check(root: &Path) -> io::Result<Report> {
     let src = root.join("src");
-    let mut files = Vec::new();
-    list(&src, &mut files)?;
-    files.sort();
+    let files = sources::below(&src)?;
     let places: Vec<_> =
         files.iter().map(|file| Place::of(file.strip_prefix(&src).unwrap_or(file))).collect();
     let modules = places.iter().filter_map(|place| place.top().map(str::to_owned)).collect();
@@ -39,18 +38,6 @@ pub(crate) fn check(root: &Path) -> io::Result<Report> {
         summary: format!("{} files, {imports} imports, all from lower layers", files.len()),
         violations,
     })
-}
-
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            list(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// What a file imports.

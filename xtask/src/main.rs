@@ -6,6 +6,7 @@ mod faults;
 mod layers;
 mod report;
 mod scenarios;
+mod sources;
 mod tidy;
 
 use std::path::Path;

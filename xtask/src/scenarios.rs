@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::report::{Report, Violation};
+use crate::sources;
 
 const PAGE: &str = "docs/testing.md";
 
@@ -37,15 +38,10 @@ pub(crate) fn check(root: &Path) -> io::Result<Report> {
 type Tests = BTreeMap<String, BTreeSet<String>>;
 
 fn collect(root: &Path, folder: &Path, tests: &mut Tests) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(root, &path, tests)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let file = path.strip_prefix(root).unwrap_or(&path).components();
-            let file: Vec<_> = file.map(|part| part.as_os_str().to_string_lossy()).collect();
-            tests.insert(file.join("/"), numbers(&std::fs::read_to_string(&path)?));
-        }
+    for path in sources::below(folder)? {
+        let file = path.strip_prefix(root).unwrap_or(&path).components();
+        let file: Vec<_> = file.map(|part| part.as_os_str().to_string_lossy()).collect();
+        tests.insert(file.join("/"), numbers(&std::fs::read_to_string(&path)?));
     }
     Ok(())
 }
