@@ -84,13 +84,15 @@ impl Merging<'_> {
             return None;
         }
         let marks: Marks = theirs.marks().iter().map(|dot| self.remap(dot)).collect();
-        let news = |marks: &Marks| {
-            let mut news = marks.clone();
-            news.retain(|mark| !self.ours.covers(mark));
-            news.newest(self.origins)
+        let newest_unseen = |marks: &Marks| {
+            let mut unseen = marks.clone();
+            unseen.retain(|mark| !self.ours.covers(mark));
+            unseen.newest(self.origins)
         };
-        let news = news(&marks).or_else(|| news(&self.floor));
-        news.or_else(|| marks.newest(self.origins)).or_else(|| self.floor.newest(self.origins))
+        newest_unseen(&marks)
+            .or_else(|| newest_unseen(&self.floor))
+            .or_else(|| marks.newest(self.origins))
+            .or_else(|| self.floor.newest(self.origins))
     }
 
     pub(crate) fn record(

@@ -11,18 +11,22 @@ use foldhash::fast::FoldHasher;
 /// choose keys that collide under every seed.
 #[derive(Clone, Debug)]
 pub(super) struct KeyHasher {
-    start: u64,
-    seeds: SharedSeed,
+    seed: u64,
+    shared: SharedSeed,
 }
 
 impl KeyHasher {
     pub(super) fn new(seed: u64) -> Self {
-        Self { start: seed, seeds: SharedSeed::from_u64(seed) }
+        Self { seed, shared: SharedSeed::from_u64(seed) }
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     #[inline]
     pub(super) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
-        let mut hasher = FoldHasher::with_seed(self.start, &self.seeds);
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
         key.hash(&mut hasher);
         hasher.finish()
     }

@@ -269,7 +269,7 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
             txn.event(path, RowUndo::Was(number, row.floor.clone(), row.value.fork()));
             let mut floor = row.floor.take().unwrap_or_default();
             row.value.raise_marks(&mut floor);
-            // What a large map was ever marked with includes stamps of transactions that were undone. Of our own events the
+            // What a large map was marked with includes stamps of transactions that were undone. Of our own events the
             // removal itself is the newest; those of others were never undone.
             floor.retain(|mark| mark.origin != dot[0].origin);
             floor.raise(dot[0]);

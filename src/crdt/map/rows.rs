@@ -36,7 +36,6 @@ pub(super) enum Rows<K, V> {
 pub(super) struct Table<K, V> {
     rows: Pages<Row<K, V>>,
     index: Index,
-    seed: u64,
     hasher: KeyHasher,
     free: im::Vector<u32>,
     books: Books,
@@ -88,7 +87,6 @@ impl<K: Key, V: Crdt> Table<K, V> {
         Self {
             rows: Pages::default(),
             index: Index::default(),
-            seed,
             hasher: KeyHasher::new(seed),
             free: im::Vector::new(),
             books: Books::default(),
@@ -335,7 +333,6 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             Self::Many(table) => Self::Many(Box::new(Table {
                 rows: table.rows.clone(),
                 index: table.index.clone(),
-                seed: table.seed,
                 hasher: table.hasher.clone(),
                 free: table.free.clone(),
                 books: Books {
@@ -419,7 +416,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         if len > FEW_AGAIN && len * 4 > table.rows.end() {
             return;
         }
-        let seed = table.seed;
+        let seed = table.hasher.seed();
         let Self::Many(table) = std::mem::take(self) else {
             return;
         };
