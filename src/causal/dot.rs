@@ -2,6 +2,8 @@
 
 use std::cmp::{Ordering, Reverse};
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::{Origin, Origins};
 use crate::clock::Timestamp;
@@ -14,9 +16,37 @@ pub(crate) struct Dot {
 }
 
 impl Dot {
+    #[inline]
+    pub(crate) fn pack(self) -> PackedDot {
+        let bits = self.time.bits();
+        PackedDot { time: [bits as u32, (bits >> 32) as u32], origin: self.origin }
+    }
+
     /// Last-writer-wins order: by stamp, then by full id, the same in every replica.
     pub(crate) fn order(self, other: Self, origins: &Origins) -> Ordering {
         self.time.cmp(&other.time).then_with(|| origins.cmp(self.origin, other.origin))
+    }
+}
+
+/// A dot that wants no more than 4 bytes' alignment: what stands beside it in a row need not be padded to 8.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedDot {
+    /// The lower and the upper half of the stamp.
+    time: [u32; 2],
+    origin: Origin,
+}
+
+impl PackedDot {
+    #[inline]
+    pub(crate) fn unpack(self) -> Dot {
+        let [low, high] = self.time;
+        let time = Timestamp::from_bits(u64::from(high) << 32 | u64::from(low));
+        Dot { origin: self.origin, time }
+    }
+
+    #[inline]
+    pub(crate) fn origin(self) -> Origin {
+        self.origin
     }
 }
 
@@ -29,18 +59,18 @@ const FEW: usize = 8;
 /// 1. No two marks have one origin.
 /// 2. No mark is [`Timestamp::ZERO`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Marks(Vec<Dot>);
+pub struct Marks(SmallVec<[Dot; 1]>);
 
 impl Marks {
     pub(crate) fn of(dot: Dot) -> Self {
-        Self(vec![dot])
+        Self(smallvec![dot])
     }
 
     /// The marks in any order; `None` if two have one origin.
     pub(crate) fn of_distinct(mut dots: Vec<Dot>) -> Option<Self> {
         dots.sort_unstable_by_key(|dot| dot.origin);
         let is_distinct = dots.is_sorted_by(|a, b| a.origin < b.origin);
-        is_distinct.then_some(Self(dots))
+        is_distinct.then(|| Self(dots.into()))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -125,7 +155,7 @@ impl Marks {
     /// Goes through both once.
     fn raise_many(&mut self, dots: &[Dot]) {
         let mut marks = self.0.iter_mut().peekable();
-        let mut others = Vec::new();
+        let mut others: SmallVec<[Dot; 1]> = SmallVec::new();
         for dot in dots {
             while marks.next_if(|mark| mark.origin < dot.origin).is_some() {}
             match marks.peek_mut() {
@@ -157,7 +187,7 @@ impl Marks {
 
 impl FromIterator<Dot> for Marks {
     fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
-        let mut marks = Vec::from_iter(dots);
+        let mut marks: SmallVec<[Dot; 1]> = dots.into_iter().collect();
         if !marks.is_sorted_by(|a, b| a.origin < b.origin) {
             marks.sort_unstable_by_key(|mark| (mark.origin, Reverse(mark.time)));
             marks.dedup_by_key(|mark| mark.origin);
