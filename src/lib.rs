@@ -140,11 +140,11 @@ pub use wire::limits::Limits;
 #[doc(hidden)]
 pub mod derived {
     pub use crate::causal::dot::Marks;
-    pub use crate::crdt::Before;
     pub use crate::crdt::change::Path;
     pub use crate::crdt::merging::Merging;
     pub use crate::crdt::pruning::Pruning;
     pub use crate::crdt::shipping::{Since, Splitter};
+    pub use crate::crdt::undo::Before;
     pub use crate::crdt::write::Sinking;
     pub use crate::wire::canonical::Canonical;
     pub use crate::wire::decode::Decoder;

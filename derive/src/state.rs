@@ -98,7 +98,7 @@ fn merging_and_undoing(input: &Input<'_>) -> TokenStream {
             #(#sink)*
         }
 
-        fn undo(&mut self, steps: &[u32], before: ::driftless::derived::Before) {
+        fn undo(&mut self, steps: &[u32], before: &mut ::driftless::derived::Before) {
             match steps.split_first() {
                 #(#undo)*
                 step => ::core::unreachable!("an undo record leads to a field of its struct, not to {step:?}"),

@@ -7,13 +7,14 @@ use crate::causal::dot::{Dot, Marks};
 use crate::causal::origin::Origin;
 use crate::cell::Cell;
 use crate::clock::Timestamp;
+use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
-use crate::crdt::{Before, Crdt, restore};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -196,7 +197,7 @@ impl Writer<'_, Counter> {
         let before_reading = self.txn.recorder.reading(|| self.value.reading());
         let cell = self.value.cell.write_own(dot, Total { total, ..own }, &self.txn.origins);
         let before = Counter { cell, removed: self.value.removed.clone() };
-        self.txn.event(&self.path, before);
+        self.txn.event(&self.path, || before);
         let counter = &*self.value;
         self.txn.record(&self.path, before_reading, || counter.reading());
         Ok(())
@@ -213,7 +214,7 @@ impl Writer<'_, Counter> {
         self.value.note_all_removed(self.txn.dot.origin);
         self.value.cell.remove(self.txn.dot);
         self.txn.residue = true;
-        self.txn.event(&self.path, before);
+        self.txn.event(&self.path, || before);
         self.txn.record(&self.path, reading, || None);
         true
     }
@@ -296,8 +297,8 @@ impl Crdt for Counter {
         self.has_residue()
     }
 
-    fn undo(&mut self, _: &[u32], before: Before) {
-        *self = restore(before);
+    fn undo(&mut self, _: &[u32], before: &mut Before) {
+        *self = before.take();
     }
 
     fn encode(&self, encoder: &mut Encoder) {

@@ -2,13 +2,14 @@
 
 use crate::causal::dot::Marks;
 use crate::cell::Cell;
+use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
-use crate::crdt::{Before, Crdt, restore};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -67,7 +68,7 @@ impl Writer<'_, Flag> {
         let before_reading = self.txn.recorder.reading(|| read(&self.value.cell));
         let before = self.value.cell.write(self.txn.dot, ());
         self.txn.residue |= self.value.cell.has_residue();
-        self.txn.event(&self.path, before);
+        self.txn.event(&self.path, || before);
         self.txn.record(&self.path, before_reading, || Some(Value::Bool(true)));
     }
 
@@ -77,7 +78,7 @@ impl Writer<'_, Flag> {
             return false;
         };
         self.txn.residue = true;
-        self.txn.event(&self.path, before);
+        self.txn.event(&self.path, || before);
         self.txn.record(&self.path, Some(Value::Bool(true)), || None);
         true
     }
@@ -131,8 +132,8 @@ impl Crdt for Flag {
         has_residue
     }
 
-    fn undo(&mut self, _: &[u32], before: Before) {
-        self.cell = restore(before);
+    fn undo(&mut self, _: &[u32], before: &mut Before) {
+        self.cell = before.take();
     }
 
     fn encode(&self, encoder: &mut Encoder) {

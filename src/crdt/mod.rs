@@ -23,10 +23,10 @@ pub(crate) mod pruning;
 pub(crate) mod register;
 pub(crate) mod set;
 pub(crate) mod shipping;
+pub(crate) mod undo;
 pub(crate) mod value;
 pub(crate) mod write;
 
-use std::any::Any;
 use std::hash::Hash;
 
 use serde::Serialize;
@@ -37,6 +37,7 @@ use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::undo::Before;
 use crate::crdt::write::{Sinking, Writer};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
@@ -264,7 +265,7 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool;
 
     #[doc(hidden)]
-    fn undo(&mut self, steps: &[u32], before: Before);
+    fn undo(&mut self, steps: &[u32], before: &mut Before);
 
     #[doc(hidden)]
     fn encode(&self, encoder: &mut Encoder);
@@ -282,14 +283,4 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     /// Puts the next chunk behind those before it.
     #[doc(hidden)]
     fn append(&mut self, next: Self);
-}
-
-/// What stood somewhere before a transaction wrote there; the type that wrote it knows what it is.
-#[doc(hidden)]
-pub type Before = Box<dyn Any + Send + Sync>;
-
-/// Takes back what [`Before`] holds.
-pub(crate) fn restore<T: 'static>(before: Before) -> T {
-    let slot: Option<Option<T>> = before.downcast().ok().map(|slot| *slot);
-    slot.flatten().expect("an undo record is restored once, by the type that made it")
 }

@@ -9,9 +9,10 @@ use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
-use crate::crdt::{Before, Crdt, Datum, DatumFrom, restore};
+use crate::crdt::{Crdt, Datum, DatumFrom};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -132,7 +133,7 @@ macro_rules! register {
                 let before_reading = self.txn.recorder.reading(|| $read(&self.value.cell));
                 let before = self.value.cell.write(self.txn.dot, T::datum_from(value));
                 self.txn.residue |= self.value.cell.has_residue();
-                self.txn.event(&self.path, before);
+                self.txn.event(&self.path, || before);
                 let cell = &self.value.cell;
                 self.txn.record(&self.path, before_reading, || $read(cell));
             }
@@ -158,7 +159,7 @@ macro_rules! register {
                     return false;
                 };
                 self.txn.residue = true;
-                self.txn.event(&self.path, before);
+                self.txn.event(&self.path, || before);
                 self.txn.record(&self.path, before_reading, || None);
                 true
             }
@@ -213,8 +214,8 @@ macro_rules! register {
                 has_residue
             }
 
-            fn undo(&mut self, _: &[u32], before: Before) {
-                self.cell = restore(before);
+            fn undo(&mut self, _: &[u32], before: &mut Before) {
+                self.cell = before.take();
             }
 
             fn encode(&self, encoder: &mut Encoder) {

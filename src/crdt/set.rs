@@ -13,8 +13,9 @@ use crate::crdt::map::entries::Entries;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::undo::Before;
 use crate::crdt::write::{Sinking, Writer};
-use crate::crdt::{Before, Crdt, Key};
+use crate::crdt::{Crdt, Key};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -217,7 +218,7 @@ impl<T: Key> Crdt for OrSet<T> {
         self.elements.prune(pruning)
     }
 
-    fn undo(&mut self, steps: &[u32], before: Before) {
+    fn undo(&mut self, steps: &[u32], before: &mut Before) {
         self.elements.undo(steps, before);
     }
 

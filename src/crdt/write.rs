@@ -7,9 +7,10 @@ use crate::causal::dot::{Dot, Marks};
 use crate::causal::id::ReplicaId;
 use crate::causal::origin::Origins;
 use crate::clock::Timestamp;
+use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Recorder};
+use crate::crdt::undo::UndoLog;
 use crate::crdt::value::Value;
-use crate::crdt::{Before, Crdt};
 
 /// What a transaction in progress knows and has done.
 #[derive(Debug)]
@@ -26,26 +27,9 @@ pub(crate) struct Txn {
     pub(crate) recorder: Recorder,
     /// What keys are hashed with.
     pub(crate) seed: u64,
-    undo: Vec<Undo>,
-    /// The steps of all undo records, one after the other.
-    steps: Vec<u32>,
-    /// The empty box of the last record of the transaction before: writing the same type again needs no other.
-    spare: Option<Before>,
-}
-
-#[derive(Debug)]
-struct Undo {
-    /// Where in [`Txn::steps`] the way to the place begins; it ends where that of the next record begins.
-    start: usize,
-    before: Before,
-    empty: fn(&mut Before),
-}
-
-/// Lets go of what a record holds, and keeps its box.
-fn empty<B: 'static>(before: &mut Before) {
-    if let Some(slot) = before.downcast_mut::<Option<B>>() {
-        *slot = None;
-    }
+    /// Whether what is written now lies in a row that the transaction has added: what undoes that undoes it too.
+    pub(crate) is_undone: bool,
+    undo: UndoLog,
 }
 
 impl Txn {
@@ -58,9 +42,8 @@ impl Txn {
             entered: 0,
             recorder: Recorder::default(),
             seed,
-            undo: Vec::new(),
-            steps: Vec::new(),
-            spare: None,
+            is_undone: false,
+            undo: UndoLog::default(),
         }
     }
 
@@ -72,8 +55,8 @@ impl Txn {
         self.residue = false;
         self.entered = 0;
         self.recorder = Recorder::new(records);
+        self.is_undone = false;
         self.undo.clear();
-        self.steps.clear();
     }
 
     fn author(&self) -> (ReplicaId, Timestamp) {
@@ -82,32 +65,24 @@ impl Txn {
 
     /// Takes note of an event, and of how to undo it.
     #[inline]
-    pub(crate) fn event(&mut self, path: &Path<'_>, before: impl Send + Sync + 'static) {
+    pub(crate) fn event<B: Send + Sync + 'static>(&mut self, path: &Path<'_>, before: impl FnOnce() -> B) {
         self.events += 1;
-        self.undoable(path, before);
+        if !self.is_undone {
+            self.undo.push(path, before());
+        }
     }
 
     /// Takes note of how to undo something that is no event by itself.
     pub(crate) fn undoable<B: Send + Sync + 'static>(&mut self, path: &Path<'_>, before: B) {
-        let start = self.steps.len();
-        path.push_steps(&mut self.steps);
-        let before: Before = match self.spare.take() {
-            Some(mut spare) => match spare.downcast_mut::<Option<B>>() {
-                Some(slot) => {
-                    *slot = Some(before);
-                    spare
-                }
-                None => Box::new(Some(before)),
-            },
-            None => Box::new(Some(before)),
-        };
-        self.undo.push(Undo { start, before, empty: empty::<B> });
+        if !self.is_undone {
+            self.undo.push(path, before);
+        }
     }
 
-    /// Drops the note that was taken last: what it would have undone has been undone otherwise.
-    pub(crate) fn forget_last(&mut self) {
-        if let Some(undo) = self.undo.pop() {
-            self.steps.truncate(undo.start);
+    /// Drops the note that was taken last, of this type: what it would have undone has been undone otherwise.
+    pub(crate) fn forget_last<B: Send + Sync + 'static>(&mut self) {
+        if !self.is_undone {
+            self.undo.forget_last::<B>();
         }
     }
 
@@ -128,19 +103,21 @@ impl Txn {
 
     /// Undoes all events, the last one first.
     pub(crate) fn roll_back<S: Crdt>(&mut self, state: &mut S) {
-        while let Some(Undo { start, before, .. }) = self.undo.pop() {
-            state.undo(self.steps.get(start..).unwrap_or_default(), before);
-            self.steps.truncate(start);
-        }
+        self.undo.roll_back(state);
         self.events = 0;
     }
 
-    /// Lets go of what would have undone the events.
+    /// Keeps the events: there is nothing to undo any more. What would have undone them is let go of later, by
+    /// [`let_go`](Self::let_go).
+    #[inline]
     pub(crate) fn keep(&mut self) {
-        self.spare = self.undo.pop().map(|mut undo| {
-            (undo.empty)(&mut undo.before);
-            undo.before
-        });
+        self.undo.keep();
+    }
+
+    /// Lets go of what would have undone the events that were kept. It may panic, as the application's values do when they
+    /// are dropped.
+    #[inline]
+    pub(crate) fn let_go(&mut self) {
         self.undo.clear();
     }
 }

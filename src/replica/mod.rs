@@ -254,6 +254,7 @@ impl<S: Crdt> Replica<S> {
         }
         self.clock.observe(time);
         self.held.vector.raise(self.txn.dot);
+        self.txn.let_go();
         let changes = std::mem::take(&mut self.txn.recorder).finish();
         Ok(Committed { value, stamp: Some(time), changes })
     }

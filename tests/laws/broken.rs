@@ -69,7 +69,7 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
         self.0.prune(pruning)
     }
 
-    fn undo(&mut self, steps: &[u32], before: Before) {
+    fn undo(&mut self, steps: &[u32], before: &mut Before) {
         self.0.undo(&steps[1..], before);
     }
 

@@ -1,6 +1,7 @@
 //! What stands at one name of a document.
 
 use crate::causal::dot::Marks;
+use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 use crate::crdt::counter::Counter;
 use crate::crdt::document::{DocumentError, Kind};
@@ -11,9 +12,9 @@ use crate::crdt::pruning::Pruning;
 use crate::crdt::register::{LwwRegister, MvRegister};
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
-use crate::crdt::{Before, Crdt};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -108,7 +109,7 @@ macro_rules! nodes {
                 }
             }
 
-            fn undo(&mut self, steps: &[u32], before: Before) {
+            fn undo(&mut self, steps: &[u32], before: &mut Before) {
                 match self {
                     $(Self::$kind(state) => state.undo(steps, before),)+
                 }
@@ -308,7 +309,7 @@ impl Crdt for Field {
         has_residue
     }
 
-    fn undo(&mut self, steps: &[u32], before: Before) {
+    fn undo(&mut self, steps: &[u32], before: &mut Before) {
         let (kind, rest) = steps.split_first().expect("what is undone in a field has a kind");
         let kind = Kind::of_number(u64::from(*kind)).expect("the kind was written by this field");
         self.node(kind).undo(rest, before);

@@ -5,6 +5,7 @@ mod field;
 use std::fmt;
 
 use crate::causal::dot::Marks;
+use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 use crate::crdt::counter::{Counter, CounterOverflow};
 use crate::crdt::document::field::Field;
@@ -14,9 +15,9 @@ use crate::crdt::pruning::Pruning;
 use crate::crdt::register::{LwwRegister, MvRegister};
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
-use crate::crdt::{Before, Crdt};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -434,7 +435,7 @@ impl Crdt for Document {
         self.fields.prune(pruning)
     }
 
-    fn undo(&mut self, steps: &[u32], before: Before) {
+    fn undo(&mut self, steps: &[u32], before: &mut Before) {
         self.fields.undo(steps, before);
     }
 

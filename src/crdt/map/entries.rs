@@ -31,7 +31,7 @@ impl<'a, K: Key, V: Crdt> Iterator for Entries<'a, K, V> {
     type Item = (&'a K, &'a V);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let row = self.rows.find(|row| row.is_live)?;
+        let row = self.rows.find(|row| row.standing.is_live())?;
         self.left = self.left.saturating_sub(1);
         Some((&row.key, &row.value))
     }

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use foldhash::SharedSeed;
 use foldhash::fast::FoldHasher;
 
+use crate::crdt::map::index::Tag;
+
 /// Hashes keys with nothing that is the same in all programs: who does not know the seed cannot choose keys that collide.
 ///
 /// foldhash's own `FixedState` would take its constants from the crate for all but one of its seeds: whoever knows them can
@@ -22,6 +24,12 @@ impl KeyHasher {
 
     pub(super) fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// The part of a key's hash that an [`Index`](super::index::Index) keeps: the upper half, which foldhash mixes best.
+    #[inline]
+    pub(super) fn tag<Q: Hash + ?Sized>(&self, key: &Q) -> Tag {
+        (self.hash(key) >> 32) as Tag
     }
 
     #[inline]

@@ -1,5 +1,6 @@
 //! A map from keys to state that merges.
 
+mod ahead;
 pub(crate) mod entries;
 mod hash;
 mod index;
@@ -8,6 +9,7 @@ mod pages;
 mod recency;
 mod row;
 mod rows;
+mod standing;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -18,15 +20,18 @@ use hashbrown::hash_table::Entry;
 
 use crate::causal::dot::Marks;
 use crate::crdt::change::Path;
+use crate::crdt::map::ahead::Ahead;
 use crate::crdt::map::entries::Entries;
 use crate::crdt::map::hash::KeyHasher;
+use crate::crdt::map::index::Tag;
 use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
+use crate::crdt::undo::Before;
 use crate::crdt::write::{Sinking, Writer};
-use crate::crdt::{Before, Crdt, Key, restore};
+use crate::crdt::{Crdt, Key};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -122,7 +127,7 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
         Q: Eq + Hash + ?Sized,
     {
         let row = self.rows.row(self.rows.find(key)?)?;
-        row.is_live.then_some(&row.value)
+        row.standing.is_live().then_some(&row.value)
     }
 
     /// Whether anything is there for a key.
@@ -199,10 +204,11 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
         let Self { value: map, txn, path } = self;
-        let found = map.rows.find(key);
+        let tag = map.rows.tag(key);
+        let found = map.rows.find_tagged(key, tag);
         let number = found.unwrap_or_else(|| {
             let row = Row::new(key.to_owned(), V::bottom(), None);
-            let number = map.rows.add(row, false, txn.seed);
+            let number = map.rows.add(row, tag, false, txn.seed);
             txn.undoable(path, RowUndo::<V>::Added(number));
             number
         });
@@ -210,6 +216,9 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
         let residue = std::mem::take(&mut txn.residue);
         let dot = [txn.dot];
         txn.entered += 1;
+        // What undoes the new row undoes all that is written within it.
+        let is_undone = txn.is_undone;
+        txn.is_undone |= found.is_none();
         let result = map.rows.write(number, |row| {
             let path = Path::key(path, number, &row.key);
             let mut handle = V::handle(Writer { value: &mut row.value, txn, path });
@@ -218,11 +227,12 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
             let is_written = txn.events > events;
             (result, if is_written { &dot[..] } else { &[] }, txn.residue)
         });
+        txn.is_undone = is_undone;
         txn.entered -= 1;
         txn.residue |= residue;
         if found.is_none() && txn.events == events {
             map.rows.take_out(number);
-            txn.forget_last();
+            txn.forget_last::<RowUndo<V>>();
         }
         result.expect("the row was found or has just been added")
     }
@@ -263,10 +273,10 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
         let Self { value: map, txn, path } = self;
         let dot = [txn.dot];
         let removed = map.rows.write(number, |row| {
-            if !row.is_live {
-                return (false, &[][..], row.has_residue);
+            if !row.standing.is_live() {
+                return (false, &[][..], row.standing.has_residue());
             }
-            txn.event(path, RowUndo::Was(number, row.floor.clone(), row.value.fork()));
+            txn.event(path, || RowUndo::Was(number, row.floor.clone(), row.value.fork()));
             let mut floor = row.floor.take().unwrap_or_default();
             row.value.raise_marks(&mut floor);
             // What a large map was marked with includes stamps of transactions that were undone. Of our own events the
@@ -302,7 +312,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
 
     fn is_live(&self) -> bool {
         match &self.rows {
-            Rows::Few(list) => list.iter().any(|row| row.is_live),
+            Rows::Few(list) => list.iter().any(|row| row.standing.is_live()),
             Rows::Many(_) => self.rows.live() > 0,
         }
     }
@@ -324,13 +334,18 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         let mut fresh = std::mem::take(&mut merging.fresh);
         let mut residue = std::mem::take(&mut merging.residue);
         let mut is_named = vec![false; if absence_speaks { self.rows.len_with_gaps() } else { 0 }];
-        for incoming in theirs.rows.into_list() {
-            let number = match self.rows.find(&incoming.key) {
+        let mut rows = theirs.rows.into_list().into_iter();
+        let mut ahead = Ahead::default();
+        while let Some((found, tag)) = ahead.next(&self.rows, rows.as_slice()) {
+            let Some(incoming) = rows.next() else {
+                break;
+            };
+            let number = match found {
                 Some(number) => {
                     self.join_row(number, incoming.floor, incoming.value, merging, path);
                     Some(number)
                 }
-                None => self.join_new_row(incoming, merging, path),
+                None => self.join_new_row(incoming, tag, merging, path),
             };
             if let Some(is_named) = number.and_then(|number| is_named.get_mut(number as usize)) {
                 *is_named = true;
@@ -375,12 +390,12 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         has_residue
     }
 
-    fn undo(&mut self, steps: &[u32], before: Before) {
+    fn undo(&mut self, steps: &[u32], before: &mut Before) {
         if let Some((number, rest)) = steps.split_first() {
             self.rows.restore(*number, |row| row.value.undo(rest, before));
             return;
         }
-        match restore(before) {
+        match before.take() {
             RowUndo::Added(number) => self.rows.take_out(number),
             RowUndo::Was(number, floor, value) => self.rows.restore(number, |row| {
                 row.floor = floor;
@@ -569,6 +584,7 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
     fn join_new_row(
         &mut self,
         incoming: Row<K, V>,
+        tag: Option<Tag>,
         merging: &mut Merging<'_>,
         path: &Path<'_>,
     ) -> Option<u32> {
@@ -578,7 +594,6 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
             merging.residue = false;
             return None;
         }
-        let number = self.rows.add(row, merging.residue, merging.seed);
-        Some(number)
+        Some(self.rows.add(row, tag, merging.residue, merging.seed))
     }
 }

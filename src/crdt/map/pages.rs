@@ -15,8 +15,8 @@ const PAGE: usize = 32;
 /// Pages in a node.
 const NODE: usize = 64;
 
-type Page<T> = Arc<[Option<T>]>;
-type Node<T> = Arc<[Option<Page<T>>]>;
+type Page<T> = Arc<[Option<T>; PAGE]>;
+type Node<T> = Arc<[Option<Page<T>>; NODE]>;
 
 /// Places for items. It forks at constant cost.
 #[derive(Debug)]
@@ -36,18 +36,6 @@ impl<T> Clone for Pages<T> {
     fn clone(&self) -> Self {
         Self { root: Arc::clone(&self.root), end: self.end }
     }
-}
-
-/// The slice, to be written: copied first if it is shared.
-fn unshare<T: Clone>(slice: &mut Arc<[T]>) -> &mut [T] {
-    if !slice.is_unique() {
-        *slice = slice.iter().cloned().collect();
-    }
-    Arc::get_mut(slice).expect("a reference that is not shared is unique")
-}
-
-fn empty<T>(len: usize) -> Arc<[Option<T>]> {
-    (0..len).map(|_| None).collect()
 }
 
 impl<T: Clone> Pages<T> {
@@ -76,8 +64,8 @@ impl<T: Clone> Pages<T> {
 
     fn slot(&mut self, index: usize) -> Option<&mut Option<T>> {
         let (node, page, place) = Self::places(index);
-        let node = unshare(Arc::make_mut(&mut self.root).get_mut(node)?);
-        unshare(node.get_mut(page)?.as_mut()?).get_mut(place)
+        let node = Arc::make_mut(Arc::make_mut(&mut self.root).get_mut(node)?);
+        Arc::make_mut(node.get_mut(page)?.as_mut()?).get_mut(place)
     }
 
     /// Puts an item at a place, which need not have been reached before.
@@ -85,10 +73,11 @@ impl<T: Clone> Pages<T> {
         let (node, page, place) = Self::places(index);
         let root = Arc::make_mut(&mut self.root);
         while root.len() <= node {
-            root.push(empty(NODE));
+            root.push(Arc::new([const { None }; NODE]));
         }
-        let page = unshare(&mut root[node])[page].get_or_insert_with(|| empty(PAGE));
-        unshare(page)[place] = Some(item);
+        let page =
+            Arc::make_mut(&mut root[node])[page].get_or_insert_with(|| Arc::new([const { None }; PAGE]));
+        Arc::make_mut(page)[place] = Some(item);
         self.end = self.end.max(index + 1);
     }
 

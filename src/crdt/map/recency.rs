@@ -1,9 +1,9 @@
 //! Which rows were touched last: what makes a delta cost what changed, not what is stored.
 //!
-//! A log of row numbers in the order in which this replica wrote or merged them. Each row has one valid entry, the newest.
-//! Entries lie in chunks that carry the newest event of each origin among their rows; every so many chunks one carries the
-//! newest among all rows up to there. A reader goes back from the end, past chunks in which nothing is news to it, until all
-//! before is known to it.
+//! A log of row numbers in the order in which this replica wrote or merged them. Entries lie in chunks; a row has at most one
+//! entry in a chunk, and one valid entry, the newest: a row keeps the number of the chunk that it is in. Chunks carry the
+//! newest event of each origin among their rows; every so many chunks one carries the newest among all rows up to there. A
+//! reader goes back from the end, past chunks in which nothing is news to it, until all before is known to it.
 //!
 //! # Invariants
 //! 1. A chunk's `newest` covers each mark of each row whose valid entry lies in it.
@@ -22,25 +22,32 @@ const REACHES: usize = 16;
 const ENTRIES_PER_ROW: usize = 4;
 /// A log that is shorter than this is left alone.
 const SHORT: usize = 4 * CHUNK;
+/// Chunks are numbered anew before there is one of this number.
+const LAST: Place = (1 << 30) - 1;
 
-/// The place of an entry: how many were made before it, from 1. A row keeps that of its valid entry. Places are never given
-/// out again, so that dropping invalid entries touches no row.
-pub(super) type Place = u64;
+/// The place of an entry: the number of the chunk that it was made in, from 1. A row keeps that of its valid entry. Dropping
+/// invalid entries changes no place, so that it touches no row.
+pub(super) type Place = u32;
 
 /// A run of entries.
 #[derive(Clone, Debug, Default)]
 struct Chunk {
-    /// The place of the first entry.
-    start: Place,
-    /// For each entry, how far its place is from the start, and its row.
-    entries: Vec<(u32, u32)>,
+    number: Place,
+    rows: Vec<u32>,
+    /// The places of the rows, if the chunk was put together from others; else all have its number.
+    places: Vec<Place>,
     newest: Marks,
     reach: Option<Marks>,
 }
 
 impl Chunk {
-    fn open(start: Place) -> Self {
-        Self { start, entries: Vec::with_capacity(CHUNK), newest: Marks::default(), reach: None }
+    fn open(number: Place) -> Self {
+        Self { number, rows: Vec::with_capacity(CHUNK), ..Self::default() }
+    }
+
+    fn entries(&self) -> impl DoubleEndedIterator<Item = (Place, u32)> {
+        let place = |at: usize| self.places.get(at).copied().unwrap_or(self.number);
+        self.rows.iter().enumerate().map(move |(at, row)| (place(at), *row))
     }
 }
 
@@ -51,63 +58,52 @@ pub(super) struct Recency {
     open: Chunk,
     /// The newest event of each origin among all rows of closed chunks.
     reach: Marks,
-    /// The place of the next entry.
-    next: Place,
-    /// Memory for gathering a row's marks.
-    scratch: Marks,
 }
 
 impl Default for Recency {
     fn default() -> Self {
-        Self {
-            closed: im::Vector::new(),
-            open: Chunk::open(1),
-            reach: Marks::default(),
-            next: 1,
-            scratch: Marks::default(),
-        }
+        Self { closed: im::Vector::new(), open: Chunk::open(1), reach: Marks::default() }
     }
 }
 
 impl Recency {
     /// The number of entries, valid or not, at most.
     fn len(&self) -> usize {
-        self.closed.len() * CHUNK + self.open.entries.len()
+        self.closed.len() * CHUNK + self.open.rows.len()
     }
 
-    /// Takes note that a row was touched by the events `fresh`. `place` is where its entry was, zero for none, and becomes
-    /// where it is. `gather` collects all marks of the row.
+    /// Takes note that a row was touched by the events `fresh`. `place` is where its entry was, zero for none. `gather` collects
+    /// all marks of the row. Returns where the entry is now.
     #[inline]
     pub(super) fn touch(
         &mut self,
         row: u32,
-        place: &mut Place,
+        place: Place,
         fresh: &[Dot],
         gather: impl FnOnce(&mut Marks),
-    ) {
-        if *place >= self.open.start {
-            self.open.newest.raise_dots(fresh);
-            return;
+    ) -> Place {
+        if place != self.open.number {
+            if self.open.rows.len() == CHUNK {
+                self.close();
+            }
+            gather(&mut self.open.newest);
+            self.open.rows.push(row);
         }
-        self.scratch.clear();
-        gather(&mut self.scratch);
-        self.scratch.raise_dots(fresh);
-        if self.open.entries.len() == CHUNK {
-            self.close();
-        }
-        self.open.newest.raise_dots(self.scratch.as_slice());
-        *place = self.push(self.next, row);
+        self.open.newest.raise_dots(fresh);
+        self.open.number
     }
 
-    fn push(&mut self, place: Place, row: u32) -> Place {
-        self.open.entries.push(((place - self.open.start) as u32, row));
-        self.next = place + 1;
-        place
+    /// Takes out the entry of a row that is no more: its number may be given to another row while the chunk is still open.
+    pub(super) fn take_out(&mut self, row: u32, place: Place) {
+        if place == self.open.number {
+            self.open.rows.retain(|other| *other != row);
+        }
     }
 
     fn close(&mut self) {
         self.reach.raise_all(&self.open.newest);
-        let mut closed = std::mem::replace(&mut self.open, Chunk::open(self.next));
+        let next = self.open.number + 1;
+        let mut closed = std::mem::replace(&mut self.open, Chunk::open(next));
         closed.reach = self.closed.len().is_multiple_of(REACHES).then(|| self.reach.clone());
         self.closed.push_back(Arc::new(closed));
     }
@@ -120,11 +116,7 @@ impl Recency {
 
     /// All entries, oldest first.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Place, u32)> {
-        let chunks = self.closed.iter().map(|chunk| &**chunk).chain([&self.open]);
-        chunks.flat_map(|chunk| {
-            let entries = chunk.entries.iter();
-            entries.map(|(offset, row)| (chunk.start + Place::from(*offset), *row))
-        })
+        self.closed.iter().map(|chunk| &**chunk).chain([&self.open]).flat_map(Chunk::entries)
     }
 
     /// The entries of chunks that may hold news to who has seen `since`, newest first. Marks beyond `ceiling`, what this
@@ -142,44 +134,54 @@ impl Recency {
         std::iter::once(&self.open)
             .chain(closed.take_while(move |chunk| !chunk.reach.as_ref().is_some_and(is_known)))
             .filter(move |chunk| !is_known(&chunk.newest))
-            .flat_map(|chunk| {
-                let entries = chunk.entries.iter().rev();
-                entries.map(|(offset, row)| (chunk.start + Place::from(*offset), *row))
-            })
+            .flat_map(|chunk| chunk.entries().rev())
     }
 
-    /// Whether there are many more entries than rows.
+    /// Whether it is time to [compact](Self::compact): there are many more entries than rows, or the numbers come to an end.
     #[inline]
     pub(super) fn is_long(&self, rows: usize) -> bool {
-        self.len() > SHORT + ENTRIES_PER_ROW * rows
+        self.len() > SHORT + ENTRIES_PER_ROW * rows || self.is_worn()
+    }
+
+    /// Whether there are hardly any numbers left for chunks.
+    #[inline]
+    pub(super) fn is_worn(&self) -> bool {
+        self.open.number >= LAST - 1
     }
 
     /// Drops the entries that are not valid.
     pub(super) fn compact(&mut self, is_valid: impl Fn(Place, u32) -> bool) {
-        let next = self.next;
+        let next = self.open.number + 1;
         let before = std::mem::take(self);
         for chunk in before.closed.iter().map(|chunk| &**chunk).chain([&before.open]) {
             let mut is_covered = false;
-            for (offset, row) in &chunk.entries {
-                let place = chunk.start + Place::from(*offset);
-                if !is_valid(place, *row) {
-                    continue;
-                }
-                let is_far = place - self.open.start > Place::from(u32::MAX);
-                if self.open.entries.len() == CHUNK || is_far {
+            for (place, row) in chunk.entries().filter(|(place, row)| is_valid(*place, *row)) {
+                if self.open.rows.len() == CHUNK {
                     self.close();
-                    self.open.start = place;
                     is_covered = false;
                 }
                 if !is_covered {
                     self.open.newest.raise_all(&chunk.newest);
                     is_covered = true;
                 }
-                self.push(place, *row);
+                self.open.rows.push(row);
+                self.open.places.push(place);
             }
         }
-        self.next = next;
         self.close();
+        self.open.number = next;
+    }
+
+    /// Gives all chunks numbers from 1 on; each valid entry has the number of its chunk then. `place` takes note of where the
+    /// entry of a row is. For a log that has been compacted.
+    pub(super) fn renumber(&mut self, mut place: impl FnMut(u32, Place)) {
+        for (chunk, number) in self.closed.iter_mut().zip(1..) {
+            let chunk = Arc::make_mut(chunk);
+            chunk.number = number;
+            chunk.places = Vec::new();
+            chunk.rows.iter().for_each(|row| place(*row, number));
+        }
+        self.open.number = self.closed.len() as Place + 1;
     }
 }
 
@@ -208,8 +210,8 @@ mod tests {
         fn touch(&mut self, row: usize, dot: Dot, older: &[Dot]) {
             self.places.resize(self.places.len().max(row + 1), 0);
             let gather = |marks: &mut Marks| marks.raise_dots(older);
-            self.log.touch(row as u32, &mut self.places[row], &[dot], gather);
-            if self.log.is_long(self.places.len()) {
+            self.places[row] = self.log.touch(row as u32, self.places[row], &[dot], gather);
+            if self.log.is_long(self.places.len()) && !self.log.is_worn() {
                 self.compact();
             }
         }
@@ -222,7 +224,7 @@ mod tests {
             valid.retain(|(place, row)| is_valid(*place, *row));
             self.log.compact(is_valid);
             assert_eq!(self.log.entries().collect::<Vec<_>>(), valid);
-            assert!(self.log.closed.iter().all(|chunk| chunk.entries.len() <= CHUNK));
+            assert!(self.log.closed.iter().all(|chunk| chunk.rows.len() <= CHUNK));
         }
 
         /// The rows that are found for who has seen `since`, newest first.
@@ -292,18 +294,32 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_lie_far_apart_keep_their_places() {
-        let mut log = Log::default();
-        for (row, place) in [1, 2, 1 << 40, (1 << 40) + 1, 1 << 41, 1 << 42].into_iter().enumerate() {
-            if place > log.log.next {
-                log.log.next = place;
-                log.log.close();
-            }
-            log.touch(row, dot(0, row as u64 + 1), &[]);
-            assert_eq!(log.places[row], place);
+    fn a_row_that_was_taken_out_has_no_entry_in_the_open_chunk() {
+        let mut log = written(CHUNK + 2);
+        log.log.take_out(CHUNK as u32, log.places[CHUNK]);
+        log.log.take_out(0, log.places[0]);
+        assert_eq!(log.log.entries().filter(|(_, row)| *row == CHUNK as u32).count(), 0);
+        assert_eq!(log.log.entries().count(), CHUNK + 1);
+    }
+
+    #[test]
+    fn chunks_are_numbered_anew_before_the_numbers_end() {
+        let count = 3 * CHUNK;
+        let mut log = written(count);
+        assert!(!log.log.is_long(count));
+        log.log.close();
+        log.log.open.number = LAST - 1;
+        for row in [5, CHUNK + 5] {
+            log.touch(row, dot(0, (count + row) as u64), &[]);
         }
+        assert!(log.log.is_long(count) && log.log.is_worn());
+        let before = log.rows(&[]);
         log.compact();
-        assert_eq!(log.rows(&[]), [5, 4, 3, 2, 1, 0]);
-        assert!(log.log.closed.len() <= 4, "{} chunks for four places far apart", log.log.closed.len());
+        let places = &mut log.places;
+        log.log.renumber(|row, place| places[row as usize] = place);
+        assert_eq!(log.rows(&[]), before);
+        assert!(!log.log.is_long(count) && log.places.iter().all(|place| *place < 6));
+        log.touch(7, dot(0, 10_000), &[]);
+        assert_eq!(log.rows(&[])[..3], [7, CHUNK + 5, 5]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::causal::dot::Marks;
 use crate::crdt::change::Path;
-use crate::crdt::map::recency::Place;
+use crate::crdt::map::standing::Standing;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::Since;
@@ -18,12 +18,7 @@ pub(super) struct Row<K, V> {
     pub(super) key: K,
     pub(super) value: V,
     pub(super) floor: Option<Box<Marks>>,
-    /// Where the row's valid entry in the recency log is; zero before it has one.
-    pub(super) place: Place,
-    /// Whether the value is, in a replica's state: looking through a row of rows would cost them all.
-    pub(super) is_live: bool,
-    /// Whether the row is in the list of those that have something to forget.
-    pub(super) has_residue: bool,
+    pub(super) standing: Standing,
 }
 
 impl<K: Key, V: Crdt> Clone for Row<K, V> {
@@ -34,7 +29,7 @@ impl<K: Key, V: Crdt> Clone for Row<K, V> {
 
 impl<K: Key, V: Crdt> Row<K, V> {
     pub(super) fn new(key: K, value: V, floor: Option<Box<Marks>>) -> Self {
-        Self { key, value, floor, place: 0, is_live: false, has_residue: false }
+        Self { key, value, floor, standing: Standing::default() }
     }
 
     /// Whether the row says nothing at all.

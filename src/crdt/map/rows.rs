@@ -6,7 +6,7 @@ use std::slice;
 
 use crate::causal::dot::{Dot, Marks};
 use crate::crdt::map::hash::KeyHasher;
-use crate::crdt::map::index::Index;
+use crate::crdt::map::index::{Index, Tag};
 use crate::crdt::map::list::List;
 use crate::crdt::map::pages::{self, Pages};
 use crate::crdt::map::recency::{Place, Recency};
@@ -61,12 +61,12 @@ impl Books {
         has_residue: bool,
     ) {
         let is_live = row.value.is_live();
-        if is_live != row.is_live {
-            row.is_live = is_live;
+        if is_live != row.standing.is_live() {
+            row.standing.set_live(is_live);
             self.live = if is_live { self.live + 1 } else { self.live - 1 };
         }
-        if has_residue && !row.has_residue {
-            row.has_residue = true;
+        if has_residue && !row.standing.has_residue() {
+            row.standing.set_residue(true);
             self.residue.push_back(number);
         }
         if !fresh.is_empty() {
@@ -76,9 +76,8 @@ impl Books {
 
     #[inline]
     fn log<K: Key, V: Crdt>(&mut self, number: u32, row: &mut Row<K, V>, fresh: &[Dot]) {
-        let mut place = row.place;
-        self.recency.touch(number, &mut place, fresh, |marks| row.raise_marks(marks));
-        row.place = place;
+        let place = self.recency.touch(number, row.standing.place(), fresh, |marks| row.raise_marks(marks));
+        row.standing.set_place(place);
     }
 }
 
@@ -101,32 +100,32 @@ impl<K: Key, V: Crdt> Table<K, V> {
         self.rows.get(number as usize)
     }
 
-    fn find<Q>(&self, key: &Q) -> Option<u32>
+    #[inline]
+    fn find<Q>(&self, key: &Q, tag: Tag) -> Option<u32>
     where
         K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
+        Q: Eq + ?Sized,
     {
-        let is_it = |number| self.row(number).is_some_and(|row| row.key.borrow() == key);
-        self.index.find(self.hasher.hash(key), is_it)
+        self.index.find(tag, |number| self.row(number).is_some_and(|row| row.key.borrow() == key))
     }
 
     /// Adds a row whose key is not in the table; where it stands in the log is the caller's to say.
-    fn add(&mut self, row: Row<K, V>) -> u32 {
-        let hash = self.hasher.hash(&row.key);
+    fn add(&mut self, row: Row<K, V>, tag: Tag) -> u32 {
         let number = self.free.pop_back().unwrap_or(self.rows.end() as u32);
         assert!(number < u32::MAX, "fewer than 2^32 rows fit into memory");
         self.rows.put(number as usize, row);
-        let (rows, hasher) = (&self.rows, &self.hasher);
-        let hash_of = |number: u32| rows.get(number as usize).map_or(0, |row| hasher.hash(&row.key));
-        self.index.insert(hash, number, hash_of);
+        self.index.insert(tag, number);
         number
     }
 
     fn remove(&mut self, number: u32) -> Option<Row<K, V>> {
         let row = self.rows.take(number as usize)?;
-        self.index.remove(self.hasher.hash(&row.key), number);
+        self.index.remove(self.hasher.tag(&row.key), number);
         self.free.push_back(number);
-        debug_assert!(!row.is_live, "what was live is undone or forgotten before its row is taken out");
+        self.books.recency.take_out(number, row.standing.place());
+        if row.standing.is_live() {
+            self.books.live -= 1;
+        }
         Some(row)
     }
 
@@ -140,7 +139,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
 
     /// Whether an entry of the log is the newest of its row.
     fn is_valid(&self, place: Place, number: u32) -> bool {
-        self.row(number).is_some_and(|row| row.place == place)
+        self.row(number).is_some_and(|row| row.standing.place() == place)
     }
 
     /// Drops invalid entries of the log once they are many.
@@ -148,7 +147,15 @@ impl<K: Key, V: Crdt> Table<K, V> {
     fn compact_log(&mut self) {
         if self.books.recency.is_long(self.len()) {
             let mut recency = std::mem::take(&mut self.books.recency);
+            let is_worn = recency.is_worn();
             recency.compact(|place, number| self.is_valid(place, number));
+            if is_worn {
+                recency.renumber(|number, place| {
+                    if let Some(row) = self.rows.get_mut(number as usize) {
+                        row.standing.set_place(place);
+                    }
+                });
+            }
             self.books.recency = recency;
         }
     }
@@ -156,17 +163,16 @@ impl<K: Key, V: Crdt> Table<K, V> {
     fn of(list: Vec<Row<K, V>>, seed: u64) -> Self {
         let mut table = Self::new(seed);
         for mut row in list {
-            row.is_live = false;
-            row.place = 0;
-            let has_residue = std::mem::take(&mut row.has_residue);
-            table.add_marked(row, has_residue);
+            let has_residue = std::mem::take(&mut row.standing).has_residue();
+            let tag = table.hasher.tag(&row.key);
+            table.add_marked(row, tag, has_residue);
         }
         table
     }
 
     /// Adds a row and takes note of all that it holds.
-    fn add_marked(&mut self, row: Row<K, V>, has_residue: bool) -> u32 {
-        let number = self.add(row);
+    fn add_marked(&mut self, row: Row<K, V>, tag: Tag, has_residue: bool) -> u32 {
+        let number = self.add(row, tag);
         if let Some(row) = self.rows.get_mut(number as usize) {
             // A row without marks (all it holds are a counter's records) has its entry too: the log lists all rows.
             self.books.log(number, row, &[]);
@@ -212,7 +218,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     /// The number of rows that are live.
     pub(super) fn live(&self) -> usize {
         match self {
-            Self::Few(list) => list.iter().filter(|row| row.is_live).count(),
+            Self::Few(list) => list.iter().filter(|row| row.standing.is_live()).count(),
             Self::Many(table) => table.books.live,
         }
     }
@@ -231,14 +237,34 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         }
     }
 
+    /// What the index finds a key by; a list has none, and needs none.
+    #[inline]
+    pub(super) fn tag<Q: Hash + ?Sized>(&self, key: &Q) -> Option<Tag> {
+        match self {
+            Self::Few(_) => None,
+            Self::Many(table) => Some(table.hasher.tag(key)),
+        }
+    }
+
+    #[inline]
     pub(super) fn find<Q>(&self, key: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.find_tagged(key, self.tag(key))
+    }
+
+    /// As [`find`](Self::find), with the key's [`tag`](Self::tag).
+    #[inline]
+    pub(super) fn find_tagged<Q>(&self, key: &Q, tag: Option<Tag>) -> Option<u32>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
         match self {
             Self::Few(list) => list.iter().position(|row| row.key.borrow() == key).map(|place| place as u32),
-            Self::Many(table) => table.find(key),
+            Self::Many(table) => table.find(key, tag.unwrap_or_else(|| table.hasher.tag(key))),
         }
     }
 
@@ -259,8 +285,8 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             Self::Few(list) => {
                 let row = list.make_mut().get_mut(number as usize)?;
                 let (result, _, has_residue) = write(row);
-                row.has_residue |= has_residue;
-                row.is_live = row.value.is_live();
+                row.standing.set_residue(row.standing.has_residue() || has_residue);
+                row.standing.set_live(row.value.is_live());
                 Some(result)
             }
             Self::Many(table) => {
@@ -291,12 +317,12 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         }
     }
 
-    /// Adds a row whose key is not among them.
-    pub(super) fn add(&mut self, mut row: Row<K, V>, has_residue: bool, seed: u64) -> u32 {
+    /// Adds a row whose key, of this [`tag`](Self::tag), is not among them.
+    pub(super) fn add(&mut self, mut row: Row<K, V>, tag: Option<Tag>, has_residue: bool, seed: u64) -> u32 {
         if let Self::Few(list) = self {
             if list.len() < FEW {
-                row.has_residue = has_residue;
-                row.is_live = row.value.is_live();
+                row.standing.set_residue(has_residue);
+                row.standing.set_live(row.value.is_live());
                 list.make_mut().push(row);
                 return list.len() as u32 - 1;
             }
@@ -305,16 +331,29 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             *self = Self::Many(Box::new(Table::of(rows, seed)));
         }
         match self {
-            Self::Many(table) => table.add_marked(row, has_residue),
+            Self::Many(table) => {
+                let tag = tag.unwrap_or_else(|| table.hasher.tag(&row.key));
+                table.add_marked(row, tag, has_residue)
+            }
             Self::Few(_) => unreachable!("a full list has just become a table"),
         }
     }
 
-    /// Takes a row out. Only the last one added may be taken out of a list: others keep their numbers.
+    /// Takes a row out, whatever it holds. Only the last one added may be taken out of a list: others keep their numbers.
     pub(super) fn take_out(&mut self, number: u32) {
         match self {
             Self::Few(list) => list.make_mut().truncate(number as usize),
-            Self::Many(table) => drop(table.remove(number)),
+            Self::Many(table) => {
+                let Some(row) = table.remove(number) else {
+                    return;
+                };
+                let residue = &mut table.books.residue;
+                if row.standing.has_residue()
+                    && let Some(place) = residue.iter().rposition(|other| *other == number)
+                {
+                    residue.remove(place);
+                }
+            }
         }
     }
 
@@ -363,8 +402,9 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                     .recency
                     .entries_beyond(&since.frontier, &since.ceiling)
                     .inspect(|_| visited += 1);
-                let rows =
-                    entries.filter_map(|(place, number)| table.row(number).filter(|row| row.place == place));
+                let rows = entries.filter_map(|(place, number)| {
+                    table.row(number).filter(|row| row.standing.place() == place)
+                });
                 let mut rows: Vec<_> = rows.collect();
                 rows.reverse();
                 (rows, visited)
@@ -378,9 +418,10 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         let before = self.len();
         match self {
             Self::Few(list) => {
-                if list.iter().any(|row| row.has_residue || row.is_bottom()) {
+                if list.iter().any(|row| row.standing.has_residue() || row.is_bottom()) {
                     list.make_mut().retain_mut(|row| {
-                        row.has_residue = prune(row);
+                        let has_residue = prune(row);
+                        row.standing.set_residue(has_residue);
                         !row.is_bottom()
                     });
                 }
@@ -390,10 +431,11 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                     let Some(row) = table.rows.get_mut(number as usize) else {
                         continue;
                     };
-                    row.has_residue = prune(row);
+                    let has_residue = prune(row);
+                    row.standing.set_residue(has_residue);
                     if row.is_bottom() {
                         table.remove(number);
-                    } else if row.has_residue {
+                    } else if row.standing.has_residue() {
                         table.books.residue.push_back(number);
                     }
                 }
@@ -401,7 +443,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             }
         }
         let has_residue = match self {
-            Self::Few(list) => list.iter().any(|row| row.has_residue),
+            Self::Few(list) => list.iter().any(|row| row.standing.has_residue()),
             Self::Many(table) => !table.books.residue.is_empty(),
         };
         (has_residue, before - self.len())
@@ -447,7 +489,7 @@ mod tests {
     fn rows(count: usize) -> Flags {
         let mut rows = Flags::default();
         for key in 0..count {
-            assert_eq!(rows.add(row(key), true, 7), key as u32);
+            assert_eq!(rows.add(row(key), None, true, 7), key as u32);
         }
         rows
     }
@@ -502,7 +544,7 @@ mod tests {
         };
         let mut rows = Flags::default();
         for key in 0..FEW + 3 {
-            rows.add(row(key), key == 0, 7);
+            rows.add(row(key), None, key == 0, 7);
         }
         assert_eq!(listed(&rows), 1);
         for (number, has_residue) in [(0, true), (1, false), (2, true), (2, true)] {
