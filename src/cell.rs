@@ -16,6 +16,8 @@
 use std::cmp::Ordering;
 use std::slice;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::causal::dot::{Dot, Marks, PackedDot};
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::{Origin, Origins};
@@ -49,9 +51,12 @@ pub(crate) enum Cell<T> {
 /// The general form of a cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Many<T> {
-    live: Vec<Live<T>>,
+    live: Lives<T>,
     seen: Marks,
 }
+
+/// Live payloads: nearly always one, beside marks of others.
+type Lives<T> = SmallVec<[Live<T>; 1]>;
 
 impl<T> Many<T> {
     /// Puts an entry where the order of invariant 3 wants it.
@@ -73,6 +78,50 @@ impl<T> Many<T> {
         } else {
             self.seen.retain(|mark| floor.time(mark.origin) <= mark.time || is_live(mark));
         }
+    }
+
+    /// Joins one live payload whose author's mark it is, and no other mark. Returns what it did, but for residue.
+    fn join_one(&mut self, theirs: Live<T>, sight: &Sight<'_>) -> Joined {
+        let dot = theirs.dot;
+        let is_ended = |other: Dot| other.origin == dot.origin && other.time <= dot.time;
+        let mut joined = Joined::default();
+        let live_before = self.live.len();
+        self.live.retain(|live| live.dot == dot || !(is_ended(live.dot) || sight.known_to_sender(live.dot)));
+        joined.changed = self.live.len() != live_before;
+        if !sight.ours.covers(dot) && !self.seen.cover(dot) {
+            self.insert(theirs, sight.origins);
+            joined.changed = true;
+            joined.conflict = self.live.len() > 1;
+        }
+        self.seen.raise(dot);
+        if !sight.floor.is_empty() {
+            self.sink_dead(sight.floor);
+        }
+        joined
+    }
+
+    /// Joins live payloads and marks. Returns what it did, but for residue.
+    fn join(&mut self, theirs: Self, sight: &Sight<'_>) -> Joined {
+        let mut joined = Joined::default();
+        let live_before = self.live.len();
+        let held = LiveDots::of(&theirs.live);
+        self.live.retain(|live| {
+            held.hold(live.dot) || !(theirs.seen.cover(live.dot) || sight.known_to_sender(live.dot))
+        });
+        joined.changed = self.live.len() != live_before;
+        for live in theirs.live {
+            if !sight.ours.covers(live.dot) && !self.seen.cover(live.dot) {
+                self.live.push(live);
+                joined.changed = true;
+                joined.conflict = self.live.len() > 1;
+            }
+        }
+        self.live.sort_by(|a, b| a.dot.order(b.dot, sight.origins));
+        self.seen.raise_all(&theirs.seen);
+        if !sight.floor.is_empty() {
+            self.sink_dead(sight.floor);
+        }
+        joined
     }
 
     /// Whether the marks are those of the live dots and no others: there is nothing to forget.
@@ -181,6 +230,12 @@ pub(crate) struct Joined {
     pub(crate) residue: bool,
 }
 
+impl<T> Default for Many<T> {
+    fn default() -> Self {
+        Self { live: Lives::new(), seen: Marks::default() }
+    }
+}
+
 impl<T> Default for Cell<T> {
     fn default() -> Self {
         Self::Other(None)
@@ -266,7 +321,7 @@ impl<T> Cell<T> {
         let mut seen = self.marks();
         seen.raise(dot);
         let mut written = Self::default();
-        written.put(Many { live: vec![Live { dot, value }], seen });
+        written.put(Many { live: smallvec![Live { dot, value }], seen });
         written
     }
 
@@ -277,7 +332,7 @@ impl<T> Cell<T> {
         }
         let mut seen = self.marks();
         seen.raise(dot);
-        let removed = Self::Other(Some(Box::new(Many { live: Vec::new(), seen })));
+        let removed = Self::Other(Some(Box::new(Many { live: Lives::new(), seen })));
         Some(std::mem::replace(self, removed))
     }
 
@@ -306,22 +361,25 @@ impl<T> Cell<T> {
                     *self = Self::One { dot: dot.pack(), value };
                     return joined;
                 }
-                self.join_many(Many { live: vec![Live { dot, value }], seen: Marks::of(dot) }, sight)
+                let joined = self.general().join_one(Live { dot, value }, sight);
+                self.settled(joined)
             }
-            Self::Other(Some(many)) => {
-                let seen: Marks = many.seen.iter().map(|dot| sight.remap(dot)).collect();
+            Self::Other(Some(mut many)) => {
+                let Many { live, seen } = &mut *many;
+                seen.remap(|dot| sight.remap(dot));
                 if !sight.absence_speaks() && seen.within(sight.ours) {
                     return Joined::default();
                 }
                 for mark in seen.iter().filter(|mark| !sight.ours.covers(*mark)) {
                     fresh.raise(mark);
                 }
-                let entries = many.live.into_iter();
-                let live = entries.map(|live| Live { dot: sight.remap(live.dot), value: live.value });
-                self.join_many(Many { live: live.collect(), seen }, sight)
+                live.iter_mut().for_each(|live| live.dot = sight.remap(live.dot));
+                let joined = self.general().join(*many, sight);
+                self.settled(joined)
             }
             Self::Other(None) if sight.absence_speaks() && !self.is_bottom() => {
-                self.join_many(Many { live: Vec::new(), seen: Marks::default() }, sight)
+                let joined = self.general().join(Many::default(), sight);
+                self.settled(joined)
             }
             Self::Other(None) => Joined::default(),
         }
@@ -341,30 +399,27 @@ impl<T> Cell<T> {
         replaces.then_some(Joined { changed: true, conflict: false, residue: false })
     }
 
-    fn join_many(&mut self, theirs: Many<T>, sight: &Sight<'_>) -> Joined {
-        let mut ours = self.take_many();
-        let mut joined = Joined::default();
-        let live_before = ours.live.len();
-        let held = LiveDots::of(&theirs.live);
-        ours.live.retain(|live| {
-            held.hold(live.dot) || !(theirs.seen.cover(live.dot) || sight.known_to_sender(live.dot))
-        });
-        joined.changed = ours.live.len() != live_before;
-        for live in theirs.live {
-            if !sight.ours.covers(live.dot) && !ours.seen.cover(live.dot) {
-                ours.live.push(live);
-                joined.changed = true;
-                joined.conflict = ours.live.len() > 1;
-            }
+    /// The cell in its general form, in place. It may not be the smallest that holds it: see [`settled`](Self::settled).
+    fn general(&mut self) -> &mut Many<T> {
+        if !matches!(self, Self::Other(Some(_))) {
+            *self = Self::Other(Some(Box::new(self.take_many())));
         }
-        ours.live.sort_by(|a, b| a.dot.order(b.dot, sight.origins));
-        ours.seen.raise_all(&theirs.seen);
-        if !sight.floor.is_empty() {
-            ours.sink_dead(sight.floor);
+        match self {
+            Self::Other(Some(many)) => many,
+            _ => unreachable!("the cell has just got this form"),
         }
-        self.put(ours);
-        joined.residue = self.has_residue();
-        joined
+    }
+
+    /// Gives the cell the smallest form that holds it, and says whether what a join did left residue.
+    fn settled(&mut self, joined: Joined) -> Joined {
+        if let Self::Other(Some(many)) = self
+            && many.live.len() <= 1
+            && many.live.len() == many.seen.len()
+        {
+            let many = self.take_many();
+            self.put(many);
+        }
+        Joined { residue: self.has_residue(), ..joined }
     }
 
     /// Forgets the marks, all together, if all of them are within the cut; `dropped` takes note of them. Returns whether
@@ -393,10 +448,10 @@ impl<T> Cell<T> {
         match std::mem::take(self) {
             Self::One { dot, value } => {
                 let dot = dot.unpack();
-                Many { live: vec![Live { dot, value }], seen: Marks::of(dot) }
+                Many { live: smallvec![Live { dot, value }], seen: Marks::of(dot) }
             }
             Self::Other(Some(many)) => *many,
-            Self::Other(None) => Many { live: Vec::new(), seen: Marks::default() },
+            Self::Other(None) => Many::default(),
         }
     }
 
@@ -517,7 +572,7 @@ impl<T> Cell<T> {
         if len == 1 + items {
             return Ok(Self::One { dot: dot.pack(), value });
         }
-        let many = Many { live: vec![Live { dot, value }], seen: Marks::of(dot) };
+        let many = Many { live: smallvec![Live { dot, value }], seen: Marks::of(dot) };
         Self::decode_other_marks(decoder, many)
     }
 
@@ -552,7 +607,7 @@ impl<T> Cell<T> {
             return Err(DecodeError::Limit { limit: "siblings", allowed: siblings });
         }
         let room = decoder.room::<Live<T>>(count, 1 + items)?;
-        let mut live = Vec::with_capacity(room);
+        let mut live = Lives::with_capacity(room);
         for _ in 0..count {
             let dot = decoder.dot()?;
             let value = payload(decoder, dot)?;

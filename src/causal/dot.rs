@@ -50,6 +50,8 @@ impl PackedDot {
     }
 }
 
+/// So many marks take no memory of their own.
+const INLINE: usize = 2;
 /// Up to so many marks are looked through one by one.
 const FEW: usize = 8;
 
@@ -59,7 +61,7 @@ const FEW: usize = 8;
 /// 1. No two marks have one origin.
 /// 2. No mark is [`Timestamp::ZERO`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Marks(SmallVec<[Dot; 1]>);
+pub struct Marks(SmallVec<[Dot; INLINE]>);
 
 impl Marks {
     pub(crate) fn of(dot: Dot) -> Self {
@@ -136,36 +138,40 @@ impl Marks {
         self.raise_dots(&other.0);
     }
 
-    /// Raises the marks to dots, which are ordered by origin and distinct.
+    /// Raises the marks to dots, which are ordered by origin and distinct. Goes through both once.
     #[inline]
     pub(crate) fn raise_dots(&mut self, dots: &[Dot]) {
-        if self.0.is_empty() {
-            self.0.extend_from_slice(dots);
-            return;
-        }
-        if dots.len() > FEW {
-            self.raise_many(dots);
-            return;
-        }
-        for dot in dots {
-            self.raise(*dot);
+        match dots {
+            [] => {}
+            [dot] => self.raise(*dot),
+            _ if self.0.is_empty() => self.0.extend_from_slice(dots),
+            _ => self.raise_many(dots),
         }
     }
 
-    /// Goes through both once.
     fn raise_many(&mut self, dots: &[Dot]) {
-        let mut marks = self.0.iter_mut().peekable();
-        let mut others: SmallVec<[Dot; 1]> = SmallVec::new();
+        let mut at = 0;
+        let mut others: SmallVec<[Dot; INLINE]> = SmallVec::new();
         for dot in dots {
-            while marks.next_if(|mark| mark.origin < dot.origin).is_some() {}
-            match marks.peek_mut() {
+            while self.0.get(at).is_some_and(|mark| mark.origin < dot.origin) {
+                at += 1;
+            }
+            match self.0.get_mut(at) {
                 Some(mark) if mark.origin == dot.origin => mark.time = mark.time.max(dot.time),
                 _ => others.push(*dot),
             }
         }
         if !others.is_empty() {
             self.0.append(&mut others);
-            self.0.sort_by_key(|mark| mark.origin);
+            self.0.sort_unstable_by_key(|mark| mark.origin);
+        }
+    }
+
+    /// Gives each mark another origin: no two the same.
+    pub(crate) fn remap(&mut self, remap: impl Fn(Dot) -> Dot) {
+        self.0.iter_mut().for_each(|mark| *mark = remap(*mark));
+        if !self.0.is_sorted_by(|a, b| a.origin < b.origin) {
+            self.0.sort_unstable_by_key(|mark| mark.origin);
         }
     }
 
@@ -187,7 +193,7 @@ impl Marks {
 
 impl FromIterator<Dot> for Marks {
     fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
-        let mut marks: SmallVec<[Dot; 1]> = dots.into_iter().collect();
+        let mut marks: SmallVec<[Dot; INLINE]> = dots.into_iter().collect();
         if !marks.is_sorted_by(|a, b| a.origin < b.origin) {
             marks.sort_unstable_by_key(|mark| (mark.origin, Reverse(mark.time)));
             marks.dedup_by_key(|mark| mark.origin);

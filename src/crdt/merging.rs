@@ -59,6 +59,9 @@ impl Merging<'_> {
         path: &Path<'_>,
         read: impl Fn(&Cell<T>) -> Option<Value>,
     ) -> bool {
+        if theirs.is_bottom() && !self.absence_speaks() {
+            return false;
+        }
         let before = self.recorder.reading(|| read(ours));
         let newest = self.newest(&theirs);
         let joined = self.join_unrecorded(ours, theirs);
@@ -70,9 +73,9 @@ impl Merging<'_> {
 
     /// Joins a cell and leaves it to the caller to record what that changed.
     pub(crate) fn join_unrecorded<T>(&mut self, ours: &mut Cell<T>, theirs: Cell<T>) -> Joined {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        let joined = ours.join(theirs, &self.sight(), &mut fresh);
-        self.fresh = fresh;
+        let Self { origins, remap, ours: seen, theirs: sent, floor, fresh, .. } = self;
+        let sight = Sight { origins, remap, ours: seen, theirs: *sent, floor };
+        let joined = ours.join(theirs, &sight, fresh);
         self.residue |= joined.residue;
         joined
     }
