@@ -65,8 +65,10 @@ fn handle_and_reading(input: &Input<'_>) -> TokenStream {
 fn merging_and_undoing(input: &Input<'_>) -> TokenStream {
     let join = each(input, |Field { ident, of, number, name, .. }| {
         code! {
-            let inner = ::driftless::derived::Path::field(path, #number, #name);
-            #of::join(&mut self.#ident, theirs.#ident, merging, &inner);
+            if absence_speaks || !#of::is_bottom(&theirs.#ident) {
+                let inner = ::driftless::derived::Path::field(path, #number, #name);
+                #of::join(&mut self.#ident, &mut theirs.#ident, merging, &inner);
+            }
         }
     });
     let sink = each(input, |Field { ident, of, number, name, .. }| {
@@ -83,10 +85,12 @@ fn merging_and_undoing(input: &Input<'_>) -> TokenStream {
     code! {
         fn join(
             &mut self,
-            theirs: Self,
+            theirs: &mut Self,
             merging: &mut ::driftless::derived::Merging<'_>,
             path: &::driftless::derived::Path<'_>,
         ) {
+            // Nearly always few fields come in of many.
+            let absence_speaks = merging.absence_speaks();
             #(#join)*
         }
 

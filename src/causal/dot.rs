@@ -185,6 +185,11 @@ impl Marks {
         self.0.iter().all(|mark| frontier.covers(*mark))
     }
 
+    /// Whether each mark lies within `others`.
+    pub(crate) fn within_marks(&self, others: &Marks) -> bool {
+        self.0.len() <= others.0.len() && self.0.iter().all(|mark| others.cover(*mark))
+    }
+
     /// The last of the marks in last-writer-wins order.
     pub(crate) fn newest(&self, origins: &Origins) -> Option<Dot> {
         self.iter().max_by(|a, b| a.order(*b, origins))

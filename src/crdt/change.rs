@@ -239,9 +239,17 @@ impl<'a> Path<'a> {
     /// Appends the steps from the root.
     #[inline]
     pub(crate) fn push_steps(&self, steps: &mut Vec<u32>) {
-        let start = steps.len();
-        steps.extend(self.up().filter(|path| path.parent.is_some()).map(|path| path.step));
-        steps[start..].reverse();
+        if let Some(parent) = self.parent {
+            parent.push_steps_above(steps);
+            steps.push(self.step);
+        }
+    }
+
+    fn push_steps_above(&self, steps: &mut Vec<u32>) {
+        if let Some(parent) = self.parent {
+            parent.push_steps_above(steps);
+            steps.push(self.step);
+        }
     }
 
     fn shown(&self) -> ChangePath {
@@ -264,6 +272,13 @@ pub(crate) struct Recorder {
     changes: Option<Vec<Recorded>>,
 }
 
+/// What was read somewhere before.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    NotAsked,
+    Of(Option<Value>),
+}
+
 /// A change, and of which kinds of state it is where a document can hold several at one name: each reads for itself.
 type Recorded = (Vec<u32>, Change);
 
@@ -276,19 +291,20 @@ impl Recorder {
         self.changes.is_some()
     }
 
-    /// The reading, if it will be asked for.
-    pub(crate) fn reading(&self, read: impl FnOnce() -> Option<Value>) -> Option<Value> {
-        if self.is_on() { read() } else { None }
+    /// The reading, if it will be asked for: then there is one, of nothing perhaps.
+    #[inline]
+    pub(crate) fn reading(&self, read: impl FnOnce() -> Option<Value>) -> Reading {
+        if self.is_on() { Reading::Of(read()) } else { Reading::NotAsked }
     }
 
     pub(crate) fn record(
         &mut self,
         path: &Path<'_>,
-        before: Option<Value>,
+        before: Reading,
         after: impl FnOnce() -> Option<Value>,
         (author, stamp): (ReplicaId, Timestamp),
     ) {
-        let Some(changes) = &mut self.changes else {
+        let (Some(changes), Reading::Of(before)) = (&mut self.changes, before) else {
             return;
         };
         let after = after();
@@ -363,8 +379,9 @@ mod tests {
         let (root, mut recorder) = (Path::root(), Recorder::new(true));
         let place = Path::key(&root, 0, &key);
         let int = |value: i64| Some(Value::Int(value));
-        recorder.record(&place, None, || int(1), at(1, 5));
-        recorder.record(&place, int(1), || int(2), at(2, 4));
+        let was = |value| Reading::Of(int(value));
+        recorder.record(&place, Reading::Of(None), || int(1), at(1, 5));
+        recorder.record(&place, was(1), || int(2), at(2, 4));
         let merged = Change {
             path: place.shown(),
             before: None,
@@ -375,8 +392,8 @@ mod tests {
         let copy = Recorder { changes: recorder.changes.clone() };
         assert_eq!(copy.finish_merge(), std::slice::from_ref(&merged));
         // Of equal stamps the greater id's.
-        recorder.record(&place, int(2), || int(3), at(3, 5));
-        recorder.record(&place, int(3), || int(3), at(2, 5));
+        recorder.record(&place, was(2), || int(3), at(3, 5));
+        recorder.record(&place, was(3), || int(3), at(2, 5));
         let (author, stamp) = at(3, 5);
         assert_eq!(recorder.finish(), [Change { after: int(3), author, stamp, ..merged }]);
     }

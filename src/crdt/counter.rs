@@ -243,11 +243,11 @@ impl Crdt for Counter {
         self.cell.is_bottom() && self.removed.is_none()
     }
 
-    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+    fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
         let before = merging.recorder.reading(|| self.reading());
         let newest = merging.newest(&theirs.cell);
         let mut records = theirs.removed().to_vec();
-        merging.join_unrecorded(&mut self.cell, theirs.cell);
+        merging.join_unrecorded(&mut self.cell, std::mem::take(&mut theirs.cell));
         for record in &mut records {
             record.origin = merging.remap[record.origin.index()];
         }

@@ -3,7 +3,7 @@
 use crate::causal::dot::Marks;
 use crate::cell::Cell;
 use crate::crdt::Crdt;
-use crate::crdt::change::Path;
+use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
@@ -65,11 +65,13 @@ impl Flag {
 impl Writer<'_, Flag> {
     /// Turns the flag on, which wins over a concurrent [`disable`](Self::disable).
     pub fn enable(&mut self) {
-        let before_reading = self.txn.recorder.reading(|| read(&self.value.cell));
+        let was_enabled = self.is_enabled();
         let before = self.value.cell.write(self.txn.dot, ());
         self.txn.residue |= self.value.cell.has_residue();
         self.txn.event(&self.path, || before);
-        self.txn.record(&self.path, before_reading, || Some(Value::Bool(true)));
+        if !was_enabled && self.txn.recorder.is_on() {
+            self.txn.record(&self.path, Reading::Of(None), || Some(Value::Bool(true)));
+        }
     }
 
     /// Turns the flag off, as far as this replica has seen it turned on. Returns whether it was on.
@@ -79,7 +81,7 @@ impl Writer<'_, Flag> {
         };
         self.txn.residue = true;
         self.txn.event(&self.path, || before);
-        self.txn.record(&self.path, Some(Value::Bool(true)), || None);
+        self.txn.record(&self.path, Reading::Of(Some(Value::Bool(true))), || None);
         true
     }
 }
@@ -107,8 +109,8 @@ impl Crdt for Flag {
         self.cell.is_bottom()
     }
 
-    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
-        merging.join_cell(&mut self.cell, theirs.cell, path, read);
+    fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        merging.join_cell(&mut self.cell, &mut theirs.cell, path, read);
     }
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {

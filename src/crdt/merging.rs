@@ -4,7 +4,7 @@ use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::{Origin, Origins};
 use crate::cell::{Cell, Joined, Sight};
-use crate::crdt::change::{Path, Recorder};
+use crate::crdt::change::{Path, Reading, Recorder};
 use crate::crdt::value::Value;
 
 /// What a merge knows and has done.
@@ -47,24 +47,28 @@ impl Merging<'_> {
     }
 
     /// Whether what is held and does not come in may be dead.
-    pub(crate) fn absence_speaks(&self) -> bool {
-        self.sight().absence_speaks()
+    #[inline]
+    pub fn absence_speaks(&self) -> bool {
+        self.theirs.is_some() || !self.floor.is_empty()
     }
 
     /// Joins a cell; `read` is what its type reads from it. Returns whether it holds concurrent payloads now, some of them new.
     pub(crate) fn join_cell<T>(
         &mut self,
         ours: &mut Cell<T>,
-        theirs: Cell<T>,
+        theirs: &mut Cell<T>,
         path: &Path<'_>,
         read: impl Fn(&Cell<T>) -> Option<Value>,
     ) -> bool {
         if theirs.is_bottom() && !self.absence_speaks() {
             return false;
         }
-        let before = self.recorder.reading(|| read(ours));
-        let newest = self.newest(&theirs);
-        let joined = self.join_unrecorded(ours, theirs);
+        if !self.recorder.is_on() {
+            return self.join_unrecorded(ours, std::mem::take(theirs)).conflict;
+        }
+        let before = Reading::Of(read(ours));
+        let newest = self.newest(theirs);
+        let joined = self.join_unrecorded(ours, std::mem::take(theirs));
         if joined.changed {
             self.record(path, newest.or_else(|| ours.marks().newest(self.origins)), before, || read(ours));
         }
@@ -102,7 +106,7 @@ impl Merging<'_> {
         &mut self,
         path: &Path<'_>,
         event: Option<Dot>,
-        before: Option<Value>,
+        before: Reading,
         after: impl FnOnce() -> Option<Value>,
     ) {
         if let Some(dot) = event {

@@ -245,8 +245,9 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     fn is_bottom(&self) -> bool;
 
+    /// Joins what comes in, and takes out of it what it needs.
     #[doc(hidden)]
-    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>);
+    fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>);
 
     /// Drops what a removal in this replica has seen; the row that holds this state remembers it.
     #[doc(hidden)]

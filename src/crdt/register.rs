@@ -5,7 +5,7 @@ use std::fmt;
 use crate::causal::dot::Marks;
 use crate::cell::Cell;
 use crate::clock::Timestamp;
-use crate::crdt::change::Path;
+use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
@@ -130,12 +130,20 @@ macro_rules! register {
             where
                 T: DatumFrom<V>,
             {
-                let before_reading = self.txn.recorder.reading(|| $read(&self.value.cell));
-                let before = self.value.cell.write(self.txn.dot, T::datum_from(value));
+                if !self.txn.recorder.is_on() {
+                    return self.put(T::datum_from(value));
+                }
+                let before = Reading::Of($read(&self.value.cell));
+                self.put(T::datum_from(value));
+                let cell = &self.value.cell;
+                self.txn.record(&self.path, before, || $read(cell));
+            }
+
+            #[inline]
+            fn put(&mut self, value: T) {
+                let before = self.value.cell.write(self.txn.dot, value);
                 self.txn.residue |= self.value.cell.has_residue();
                 self.txn.event(&self.path, || before);
-                let cell = &self.value.cell;
-                self.txn.record(&self.path, before_reading, || $read(cell));
             }
 
             /// Removes all values that this replica has seen here. A value that another replica writes concurrently
@@ -188,8 +196,8 @@ macro_rules! register {
                 self.cell.is_bottom()
             }
 
-            fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
-                let is_conflict = merging.join_cell(&mut self.cell, theirs.cell, path, $read);
+            fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+                let is_conflict = merging.join_cell(&mut self.cell, &mut theirs.cell, path, $read);
                 merging.conflicts += usize::from(is_conflict);
             }
 

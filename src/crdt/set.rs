@@ -197,8 +197,8 @@ impl<T: Key> Crdt for OrSet<T> {
         self.elements.is_bottom()
     }
 
-    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
-        self.elements.join(theirs.elements, merging, path);
+    fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        self.elements.join(&mut theirs.elements, merging, path);
     }
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {

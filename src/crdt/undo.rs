@@ -1,6 +1,6 @@
 //! What undoes a transaction: what stood at each place that it wrote, in the order of the writes.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
 use crate::crdt::Crdt;
 use crate::crdt::change::Path;
@@ -23,7 +23,7 @@ pub(crate) struct UndoLog {
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct Before {
-    stacks: Vec<Box<dyn Stack>>,
+    stacks: Vec<(TypeId, Box<dyn Stack>)>,
 }
 
 /// A vector of records of one type.
@@ -49,16 +49,18 @@ impl<B: Send + Sync + 'static> Stack for StackOf<B> {
 }
 
 impl Before {
+    #[inline]
     fn stack<B: Send + Sync + 'static>(&mut self) -> Option<&mut Vec<B>> {
-        let mut stacks = self.stacks.iter_mut().map(|stack| &mut **stack as &mut dyn Any);
-        stacks.find_map(|stack| stack.downcast_mut::<StackOf<B>>()).map(|stack| &mut stack.0)
+        let (_, stack) = self.stacks.iter_mut().find(|(of, _)| *of == TypeId::of::<B>())?;
+        let stack: &mut dyn Any = &mut **stack;
+        stack.downcast_mut::<StackOf<B>>().map(|stack| &mut stack.0)
     }
 
     #[inline]
     fn push<B: Send + Sync + 'static>(&mut self, before: B) {
         match self.stack() {
             Some(stack) => stack.push(before),
-            None => self.stacks.push(Box::new(StackOf(vec![before]))),
+            None => self.stacks.push((TypeId::of::<B>(), Box::new(StackOf(vec![before])))),
         }
     }
 
@@ -106,6 +108,6 @@ impl UndoLog {
         self.starts.shrink_to(KEPT);
         self.steps.clear();
         self.steps.shrink_to(KEPT);
-        self.before.stacks.iter_mut().for_each(|stack| stack.clear());
+        self.before.stacks.iter_mut().for_each(|(_, stack)| stack.clear());
     }
 }

@@ -8,7 +8,7 @@ use crate::causal::id::ReplicaId;
 use crate::causal::origin::Origins;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
-use crate::crdt::change::{Path, Recorder};
+use crate::crdt::change::{Path, Reading, Recorder};
 use crate::crdt::undo::UndoLog;
 use crate::crdt::value::Value;
 
@@ -88,17 +88,11 @@ impl Txn {
 
     /// Takes note of what reads differently now.
     #[inline]
-    pub(crate) fn record(
-        &mut self,
-        path: &Path<'_>,
-        before: Option<Value>,
-        after: impl FnOnce() -> Option<Value>,
-    ) {
-        if !self.recorder.is_on() {
-            return;
+    pub(crate) fn record(&mut self, path: &Path<'_>, before: Reading, after: impl FnOnce() -> Option<Value>) {
+        if let Reading::Of(_) = before {
+            let author = self.author();
+            self.recorder.record(path, before, after, author);
         }
-        let author = self.author();
-        self.recorder.record(path, before, after, author);
     }
 
     /// Undoes all events, the last one first.

@@ -396,7 +396,8 @@ impl<S: Crdt> Replica<S> {
         };
         // A panic here can only come from the application's `Eq`, `Hash`, `Ord` or `Drop` of a key or value.
         self.is_poisoned = true;
-        state.join(delta.state, &mut merging, &Path::root());
+        let mut incoming = delta.state;
+        state.join(&mut incoming, &mut merging, &Path::root());
         let (conflicts, recorder) = (merging.conflicts, merging.recorder);
         vector.raise_all(&to);
         if let Some(cut) = cut {

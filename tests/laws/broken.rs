@@ -42,11 +42,11 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
         self.0.is_bottom()
     }
 
-    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+    fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
         if FAULT == REPLACES_INSTEAD_OF_JOINING && !theirs.0.is_bottom() {
             self.0 = Flag::bottom();
         }
-        self.0.join(theirs.0, merging, path);
+        self.0.join(&mut theirs.0, merging, path);
     }
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {

@@ -71,7 +71,7 @@ macro_rules! nodes {
                 }
             }
 
-            fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+            fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
                 match (self, theirs) {
                     $((Self::$kind(ours), Self::$kind(theirs)) => ours.join(theirs, merging, path),)+
                     (ours, theirs) => unreachable!("{} joined with {}", ours.kind(), theirs.kind()),
@@ -271,16 +271,16 @@ impl Crdt for Field {
         self.nodes.iter().all(Node::is_bottom)
     }
 
-    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+    fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
         let absent = self.nodes.iter().map(Node::kind);
         let absent = absent.filter(|kind| theirs.nodes.iter().all(|node| node.kind() != *kind));
         let absent: Vec<Kind> = absent.filter(|_| merging.absence_speaks()).collect();
-        for node in theirs.nodes {
+        for node in &mut theirs.nodes {
             let kind = node.kind();
             self.node(kind).join(node, merging, &Path::unnamed(path, kind.number()));
         }
         for kind in absent {
-            self.node(kind).join(Node::bottom(kind), merging, &Path::unnamed(path, kind.number()));
+            self.node(kind).join(&mut Node::bottom(kind), merging, &Path::unnamed(path, kind.number()));
         }
     }
 

@@ -414,8 +414,8 @@ impl Crdt for Document {
         self.fields.is_bottom()
     }
 
-    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
-        self.fields.join(theirs.fields, merging, path);
+    fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+        self.fields.join(&mut theirs.fields, merging, path);
     }
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {

@@ -325,7 +325,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         }
     }
 
-    fn join(&mut self, theirs: Self, merging: &mut Merging<'_>, path: &Path<'_>) {
+    fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
         let absence_speaks = merging.absence_speaks();
         if theirs.is_bottom() && (!absence_speaks || self.is_bottom()) {
             return;
@@ -334,15 +334,15 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         let mut fresh = std::mem::take(&mut merging.fresh);
         let mut residue = std::mem::take(&mut merging.residue);
         let mut is_named = vec![false; if absence_speaks { self.rows.len_with_gaps() } else { 0 }];
-        let mut rows = theirs.rows.into_list().into_iter();
+        let mut rows = std::mem::take(&mut theirs.rows).into_list().into_iter();
         let mut ahead = Ahead::default();
         while let Some((found, tag)) = ahead.next(&self.rows, rows.as_slice()) {
-            let Some(incoming) = rows.next() else {
+            let Some(mut incoming) = rows.next() else {
                 break;
             };
             let number = match found {
                 Some(number) => {
-                    self.join_row(number, incoming.floor, incoming.value, merging, path);
+                    self.join_row(number, incoming.floor.take(), &mut incoming.value, merging, path);
                     Some(number)
                 }
                 None => self.join_new_row(incoming, tag, merging, path),
@@ -354,7 +354,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
             residue |= merging.residue;
         }
         for (number, _) in is_named.iter().enumerate().filter(|(_, is_named)| !**is_named) {
-            self.join_row(number as u32, None, V::bottom(), merging, path);
+            self.join_row(number as u32, None, &mut V::bottom(), merging, path);
             fresh.raise_all(&merging.fresh);
             residue |= merging.residue;
         }
@@ -380,7 +380,8 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     fn since(&self, since: &Since) -> Option<Self> {
         let (rows, visited) = self.rows.beyond(since);
         since.visit(visited);
-        let list: Vec<_> = rows.into_iter().filter_map(|row| row.since(since)).collect();
+        let mut list = Vec::with_capacity(rows.len());
+        list.extend(rows.into_iter().filter_map(|row| row.since(since)));
         (!list.is_empty()).then(|| Self { rows: Rows::Few(list.into()) })
     }
 
@@ -570,7 +571,7 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
         &mut self,
         number: u32,
         floor: Option<Box<Marks>>,
-        value: V,
+        value: &mut V,
         merging: &mut Merging<'_>,
         path: &Path<'_>,
     ) {
@@ -583,13 +584,13 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
     /// Joins a row whose key is not held. Returns its number, unless nothing of it is news.
     fn join_new_row(
         &mut self,
-        incoming: Row<K, V>,
+        mut incoming: Row<K, V>,
         tag: Option<Tag>,
         merging: &mut Merging<'_>,
         path: &Path<'_>,
     ) -> Option<u32> {
         let mut row = Row::new(incoming.key, V::bottom(), None);
-        row.join(incoming.floor, incoming.value, merging, path, u32::MAX);
+        row.join(incoming.floor, &mut incoming.value, merging, path, u32::MAX);
         if row.is_bottom() {
             merging.residue = false;
             return None;

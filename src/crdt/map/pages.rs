@@ -38,6 +38,23 @@ impl<T> Clone for Pages<T> {
     }
 }
 
+/// What is referred to, to be written: copied first if it is shared.
+///
+/// `Arc::make_mut` does the same, with room for a page on the stack of each write.
+#[inline]
+fn unshared<T: Clone>(shared: &mut Arc<T>) -> &mut T {
+    if !shared.is_unique() {
+        unshare(shared);
+    }
+    Arc::get_mut(shared).expect("a reference that is not shared is unique")
+}
+
+#[cold]
+#[inline(never)]
+fn unshare<T: Clone>(shared: &mut Arc<T>) {
+    *shared = Arc::new(T::clone(shared));
+}
+
 impl<T: Clone> Pages<T> {
     /// The places of an item in the root, in its node and in its page.
     fn places(index: usize) -> (usize, usize, usize) {
@@ -64,20 +81,19 @@ impl<T: Clone> Pages<T> {
 
     fn slot(&mut self, index: usize) -> Option<&mut Option<T>> {
         let (node, page, place) = Self::places(index);
-        let node = Arc::make_mut(Arc::make_mut(&mut self.root).get_mut(node)?);
-        Arc::make_mut(node.get_mut(page)?.as_mut()?).get_mut(place)
+        let node = unshared(unshared(&mut self.root).get_mut(node)?);
+        unshared(node.get_mut(page)?.as_mut()?).get_mut(place)
     }
 
     /// Puts an item at a place, which need not have been reached before.
     pub(super) fn put(&mut self, index: usize, item: T) {
         let (node, page, place) = Self::places(index);
-        let root = Arc::make_mut(&mut self.root);
+        let root = unshared(&mut self.root);
         while root.len() <= node {
             root.push(Arc::new([const { None }; NODE]));
         }
-        let page =
-            Arc::make_mut(&mut root[node])[page].get_or_insert_with(|| Arc::new([const { None }; PAGE]));
-        Arc::make_mut(page)[place] = Some(item);
+        let page = unshared(&mut root[node])[page].get_or_insert_with(|| Arc::new([const { None }; PAGE]));
+        unshared(page)[place] = Some(item);
         self.end = self.end.max(index + 1);
     }
 

@@ -58,11 +58,14 @@ pub(super) struct Recency {
     open: Chunk,
     /// The newest event of each origin among all rows of closed chunks.
     reach: Marks,
+    /// Whether `newest` of the open chunk is known to cover `reach`: then it covers the marks of all rows that were in the log
+    /// before, and they need not be gathered.
+    is_ahead: bool,
 }
 
 impl Default for Recency {
     fn default() -> Self {
-        Self { closed: im::Vector::new(), open: Chunk::open(1), reach: Marks::default() }
+        Self { closed: im::Vector::new(), open: Chunk::open(1), reach: Marks::default(), is_ahead: false }
     }
 }
 
@@ -73,7 +76,8 @@ impl Recency {
     }
 
     /// Takes note that a row was touched by the events `fresh`. `place` is where its entry was, zero for none. `gather` collects
-    /// all marks of the row. Returns where the entry is now.
+    /// all marks of the row. Returns where the entry is now, and whether it is the first of a chunk: then is the time to ask
+    /// whether the log [is long](Self::is_long).
     #[inline]
     pub(super) fn touch(
         &mut self,
@@ -81,16 +85,24 @@ impl Recency {
         place: Place,
         fresh: &[Dot],
         gather: impl FnOnce(&mut Marks),
-    ) -> Place {
+    ) -> (Place, bool) {
+        let mut is_first = false;
         if place != self.open.number {
             if self.open.rows.len() == CHUNK {
                 self.close();
+                is_first = true;
             }
-            gather(&mut self.open.newest);
+            // A row that was not in the log before may have marks beyond its reach.
+            if place == 0 || !self.is_ahead {
+                gather(&mut self.open.newest);
+            }
             self.open.rows.push(row);
+            self.open.newest.raise_dots(fresh);
+            self.is_ahead = self.is_ahead || self.reach.within_marks(&self.open.newest);
+        } else {
+            self.open.newest.raise_dots(fresh);
         }
-        self.open.newest.raise_dots(fresh);
-        self.open.number
+        (self.open.number, is_first)
     }
 
     /// Takes out the entry of a row that is no more: its number may be given to another row while the chunk is still open.
@@ -102,6 +114,7 @@ impl Recency {
 
     fn close(&mut self) {
         self.reach.raise_all(&self.open.newest);
+        self.is_ahead = false;
         let next = self.open.number + 1;
         let mut closed = std::mem::replace(&mut self.open, Chunk::open(next));
         closed.reach = self.closed.len().is_multiple_of(REACHES).then(|| self.reach.clone());
@@ -210,7 +223,7 @@ mod tests {
         fn touch(&mut self, row: usize, dot: Dot, older: &[Dot]) {
             self.places.resize(self.places.len().max(row + 1), 0);
             let gather = |marks: &mut Marks| marks.raise_dots(older);
-            self.places[row] = self.log.touch(row as u32, self.places[row], &[dot], gather);
+            (self.places[row], _) = self.log.touch(row as u32, self.places[row], &[dot], gather);
             if self.log.is_long(self.places.len()) && !self.log.is_worn() {
                 self.compact();
             }

@@ -59,7 +59,7 @@ impl<K: Key, V: Crdt> Row<K, V> {
     pub(super) fn join(
         &mut self,
         floor: Option<Box<Marks>>,
-        value: V,
+        value: &mut V,
         merging: &mut Merging<'_>,
         path: &Path<'_>,
         step: u32,

@@ -51,7 +51,8 @@ struct Books {
 }
 
 impl Books {
-    /// Takes note that a row was written or merged; `fresh` are the events that did it.
+    /// Takes note that a row was written or merged; `fresh` are the events that did it. Returns whether it is time to ask
+    /// whether the log is long.
     #[inline]
     fn settle<K: Key, V: Crdt>(
         &mut self,
@@ -59,7 +60,7 @@ impl Books {
         row: &mut Row<K, V>,
         fresh: &[Dot],
         has_residue: bool,
-    ) {
+    ) -> bool {
         let is_live = row.value.is_live();
         if is_live != row.standing.is_live() {
             row.standing.set_live(is_live);
@@ -69,15 +70,15 @@ impl Books {
             row.standing.set_residue(true);
             self.residue.push_back(number);
         }
-        if !fresh.is_empty() {
-            self.log(number, row, fresh);
-        }
+        !fresh.is_empty() && self.log(number, row, fresh)
     }
 
     #[inline]
-    fn log<K: Key, V: Crdt>(&mut self, number: u32, row: &mut Row<K, V>, fresh: &[Dot]) {
-        let place = self.recency.touch(number, row.standing.place(), fresh, |marks| row.raise_marks(marks));
+    fn log<K: Key, V: Crdt>(&mut self, number: u32, row: &mut Row<K, V>, fresh: &[Dot]) -> bool {
+        let before = row.standing.place();
+        let (place, is_first) = self.recency.touch(number, before, fresh, |marks| row.raise_marks(marks));
         row.standing.set_place(place);
+        is_first
     }
 }
 
@@ -143,7 +144,6 @@ impl<K: Key, V: Crdt> Table<K, V> {
     }
 
     /// Drops invalid entries of the log once they are many.
-    #[inline]
     fn compact_log(&mut self) {
         if self.books.recency.is_long(self.len()) {
             let mut recency = std::mem::take(&mut self.books.recency);
@@ -292,8 +292,9 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             Self::Many(table) => {
                 let row = table.rows.get_mut(number as usize)?;
                 let (result, fresh, has_residue) = write(row);
-                table.books.settle(number, row, fresh, has_residue);
-                table.compact_log();
+                if table.books.settle(number, row, fresh, has_residue) {
+                    table.compact_log();
+                }
                 Some(result)
             }
         }
