@@ -119,6 +119,7 @@ impl Marks {
         // Nearly always the first mark, and the only one.
         match self.0.first_mut() {
             Some(first) if first.origin == dot.origin => first.time = first.time.max(dot.time),
+            None => self.0.push(dot),
             _ => self.raise_other(dot),
         }
     }

@@ -181,7 +181,6 @@ impl<K: Key> Shown for K {
 
 /// A place in the state, as a list linked from the leaf to the root, on the stack.
 #[doc(hidden)]
-#[derive(Clone)]
 pub struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     /// The number by which the parent finds the child again.
@@ -205,6 +204,11 @@ impl fmt::Debug for Path<'_> {
 }
 
 impl<'a> Path<'a> {
+    /// The same place, for another handle of it.
+    pub(crate) fn again(&self) -> Self {
+        Self { shown: OnceLock::new(), ..*self }
+    }
+
     pub(crate) fn root() -> Self {
         Self { parent: None, step: 0, name: Name::Root, shown: OnceLock::new() }
     }

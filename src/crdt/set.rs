@@ -146,7 +146,7 @@ impl<'a, T: Key> IntoIterator for &'a OrSet<T> {
 
 impl<T: Key> Writer<'_, OrSet<T>> {
     fn elements(&mut self) -> Writer<'_, MergeMap<T, Flag>> {
-        Writer { value: &mut self.value.elements, txn: self.txn, path: self.path.clone() }
+        Writer { value: &mut self.value.elements, txn: self.txn, path: self.path.again() }
     }
 
     /// Adds an element. An element that is there already is added anew, so that it wins over a concurrent removal: that is

@@ -80,14 +80,6 @@ impl UndoLog {
         self.starts.push(start);
     }
 
-    /// Drops the last record, which is of this type.
-    pub(crate) fn forget_last<B: Send + Sync + 'static>(&mut self) {
-        if let Some(start) = self.starts.pop() {
-            self.steps.truncate(start);
-            drop(self.before.take::<B>());
-        }
-    }
-
     /// Undoes all, the last first.
     pub(crate) fn roll_back<S: Crdt>(&mut self, state: &mut S) {
         while let Some(start) = self.starts.pop() {

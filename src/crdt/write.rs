@@ -32,6 +32,14 @@ pub(crate) struct Txn {
     undo: UndoLog,
 }
 
+/// What a transaction knew when it went into a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outer {
+    events: usize,
+    residue: bool,
+    is_undone: bool,
+}
+
 impl Txn {
     pub(crate) fn new(origins: Arc<Origins>, dot: Dot, seed: u64) -> Self {
         Self {
@@ -79,11 +87,25 @@ impl Txn {
         }
     }
 
-    /// Drops the note that was taken last, of this type: what it would have undone has been undone otherwise.
-    pub(crate) fn forget_last<B: Send + Sync + 'static>(&mut self) {
-        if !self.is_undone {
-            self.undo.forget_last::<B>();
-        }
+    /// Goes into a row. Returns what [`leave`](Self::leave) needs to come back.
+    #[inline]
+    pub(crate) fn enter(&mut self, is_new: bool) -> Outer {
+        let Self { events, residue, is_undone, .. } = *self;
+        self.entered += 1;
+        self.residue = false;
+        // What undoes the new row undoes all that is written within it.
+        self.is_undone |= is_new;
+        Outer { events, residue, is_undone }
+    }
+
+    /// Comes out of a row. Returns whether anything was written there, and whether that left residue.
+    #[inline]
+    pub(crate) fn leave(&mut self, outer: Outer) -> (bool, bool) {
+        let residue = self.residue;
+        self.entered -= 1;
+        self.residue |= outer.residue;
+        self.is_undone = outer.is_undone;
+        (self.events > outer.events, residue)
     }
 
     /// Takes note of what reads differently now.

@@ -373,7 +373,7 @@ impl Writer<'_, Document> {
     }
 
     fn fields(&mut self) -> Writer<'_, MergeMap<String, Field>> {
-        Writer { value: &mut self.value.fields, txn: self.txn, path: self.path.clone() }
+        Writer { value: &mut self.value.fields, txn: self.txn, path: self.path.again() }
     }
 
     fn write<P: AsRef<str>, R>(

@@ -54,14 +54,28 @@ fn row(slot: Slot) -> u32 {
     slot as u32 - 1
 }
 
+/// Puts a slot where its tag wants it, or behind what stands there. There is room.
+#[inline]
+fn put(slots: &mut [Slot], slot: Slot) {
+    let mask = slots.len() - 1;
+    let mut place = tag(slot) as usize & mask;
+    while slots[place] != 0 {
+        place = (place + 1) & mask;
+    }
+    slots[place] = slot;
+}
+
 impl Shard {
     fn with_slots(count: usize) -> Self {
         Self { slots: std::iter::repeat_n(0, count).collect(), len: 0 }
     }
 
-    /// A shard for so many rows.
-    fn with_room(rows: usize) -> Self {
-        Self::with_slots((rows * 8).div_ceil(FULL).next_power_of_two().max(FEWEST))
+    /// A shard with what is taken out of a list.
+    fn of(list: &mut Vec<Slot>) -> Self {
+        let len = list.len();
+        let mut slots = vec![0; (len * 8).div_ceil(FULL).next_power_of_two().max(FEWEST)];
+        list.drain(..).for_each(|slot| put(&mut slots, slot));
+        Self { slots: Arc::from(slots), len }
     }
 
     #[inline]
@@ -87,19 +101,20 @@ impl Shard {
         Arc::get_mut(&mut self.slots).expect("a reference that is not shared is unique")
     }
 
+    #[inline]
     fn insert(&mut self, slot: Slot) {
         if self.len * 8 >= self.slots.len() * FULL {
-            let before = std::mem::replace(self, Self::with_slots(self.slots.len() * 2));
-            before.slots.iter().filter(|slot| **slot != 0).for_each(|slot| self.insert(*slot));
+            self.grow();
         }
         self.len += 1;
-        let slots = self.slots_mut();
-        let mask = slots.len() - 1;
-        let mut place = tag(slot) as usize & mask;
-        while slots[place] != 0 {
-            place = (place + 1) & mask;
-        }
-        slots[place] = slot;
+        put(self.slots_mut(), slot);
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let mut slots = vec![0; self.slots.len() * 2];
+        self.slots.iter().filter(|slot| **slot != 0).for_each(|slot| put(&mut slots, *slot));
+        self.slots = Arc::from(slots);
     }
 
     fn remove(&mut self, wanted: Slot) -> bool {
@@ -163,10 +178,13 @@ impl Index {
 
     /// Doubles the number of shards: each becomes two.
     fn grow(&mut self) {
-        let count = self.shards.len() * 2;
-        let mut shards: Vec<Shard> = (0..count).map(|_| Shard::with_room(SHARD / 2)).collect();
-        for slot in self.shards.iter().flat_map(|shard| shard.slots.iter()).filter(|slot| **slot != 0) {
-            shards[shard_of(tag(*slot), count)].insert(*slot);
+        let mut shards = Vec::with_capacity(self.shards.len() * 2);
+        let mut halves = [Vec::new(), Vec::new()];
+        for shard in self.shards.iter() {
+            for slot in shard.slots.iter().copied().filter(|slot| *slot != 0) {
+                halves[shard_of(tag(slot), self.shards.len() * 2) % 2].push(slot);
+            }
+            shards.extend(halves.iter_mut().map(Shard::of));
         }
         self.shards = Arc::new(shards);
     }

@@ -5,6 +5,7 @@ pub(crate) mod entries;
 mod hash;
 mod index;
 mod list;
+mod numbers;
 mod pages;
 mod recency;
 mod row;
@@ -30,7 +31,7 @@ use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
-use crate::crdt::write::{Sinking, Writer};
+use crate::crdt::write::{Sinking, Txn, Writer};
 use crate::crdt::{Crdt, Key};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
@@ -206,35 +207,30 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
         let Self { value: map, txn, path } = self;
         let tag = map.rows.tag(key);
         let found = map.rows.find_tagged(key, tag);
-        let number = found.unwrap_or_else(|| {
-            let row = Row::new(key.to_owned(), V::bottom(), None);
-            let number = map.rows.add(row, tag, false, txn.seed);
-            txn.undoable(path, RowUndo::<V>::Added(number));
-            number
-        });
-        let events = txn.events;
-        let residue = std::mem::take(&mut txn.residue);
+        let outer = txn.enter(found.is_none());
         let dot = [txn.dot];
-        txn.entered += 1;
-        // What undoes the new row undoes all that is written within it.
-        let is_undone = txn.is_undone;
-        txn.is_undone |= found.is_none();
-        let result = map.rows.write(number, |row| {
+        let write = |row: &mut Row<K, V>, number, txn: &mut Txn| {
             let path = Path::key(path, number, &row.key);
             let mut handle = V::handle(Writer { value: &mut row.value, txn, path });
-            let result = write(&mut handle);
-            drop(handle);
-            let is_written = txn.events > events;
-            (result, if is_written { &dot[..] } else { &[] }, txn.residue)
+            write(&mut handle)
+        };
+        let Some(number) = found else {
+            // It is written before it stands in the map: an update that writes nothing, or panics, leaves nothing there.
+            let mut row = Row::new(key.to_owned(), V::bottom(), None);
+            let result = write(&mut row, u32::MAX, txn);
+            let (is_written, residue) = txn.leave(outer);
+            if is_written {
+                let number = map.rows.add(row, tag, residue, txn.seed);
+                txn.undoable(path, RowUndo::<V>::Added(number));
+            }
+            return result;
+        };
+        let result = map.rows.write(number, |row| {
+            let result = write(row, number, txn);
+            let (is_written, residue) = txn.leave(outer);
+            (result, if is_written { &dot[..] } else { &[] }, residue)
         });
-        txn.is_undone = is_undone;
-        txn.entered -= 1;
-        txn.residue |= residue;
-        if found.is_none() && txn.events == events {
-            map.rows.take_out(number);
-            txn.forget_last::<RowUndo<V>>();
-        }
-        result.expect("the row was found or has just been added")
+        result.expect("the row was found")
     }
 
     /// Removes all that this replica has seen below a key: one event. What another replica writes there concurrently

@@ -65,15 +65,21 @@ impl<K: Key, V: Crdt> Row<K, V> {
         step: u32,
     ) {
         merging.fresh.clear();
-        let floor = floor.map(|floor| floor.iter().map(|dot| merging.remap(dot)).collect::<Marks>());
+        let floor = floor.map(|mut floor| {
+            floor.remap(|dot| merging.remap(dot));
+            floor
+        });
         let news = floor.filter(|floor| !floor.within(merging.ours));
         let outer = news.map(|floor| {
             for mark in floor.iter().filter(|mark| !merging.ours.covers(*mark)) {
                 merging.fresh.raise(mark);
             }
-            self.floor.get_or_insert_default().raise_all(&floor);
             let mut inner = merging.floor.clone();
             inner.raise_all(&floor);
+            match &mut self.floor {
+                Some(own) => own.raise_all(&floor),
+                None => self.floor = Some(floor),
+            }
             std::mem::replace(&mut merging.floor, inner)
         });
         merging.residue = false;

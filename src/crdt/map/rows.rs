@@ -8,6 +8,7 @@ use crate::causal::dot::{Dot, Marks};
 use crate::crdt::map::hash::KeyHasher;
 use crate::crdt::map::index::{Index, Tag};
 use crate::crdt::map::list::List;
+use crate::crdt::map::numbers::Numbers;
 use crate::crdt::map::pages::{self, Pages};
 use crate::crdt::map::recency::{Place, Recency};
 use crate::crdt::map::row::Row;
@@ -37,7 +38,7 @@ pub(super) struct Table<K, V> {
     rows: Pages<Row<K, V>>,
     index: Index,
     hasher: KeyHasher,
-    free: im::Vector<u32>,
+    free: Numbers,
     books: Books,
 }
 
@@ -47,7 +48,7 @@ struct Books {
     recency: Recency,
     live: usize,
     /// The rows that have something to forget, or to be removed altogether.
-    residue: im::Vector<u32>,
+    residue: Numbers,
 }
 
 impl Books {
@@ -68,7 +69,7 @@ impl Books {
         }
         if has_residue && !row.standing.has_residue() {
             row.standing.set_residue(true);
-            self.residue.push_back(number);
+            self.residue.push(number);
         }
         !fresh.is_empty() && self.log(number, row, fresh)
     }
@@ -88,7 +89,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
             rows: Pages::default(),
             index: Index::default(),
             hasher: KeyHasher::new(seed),
-            free: im::Vector::new(),
+            free: Numbers::default(),
             books: Books::default(),
         }
     }
@@ -112,7 +113,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
 
     /// Adds a row whose key is not in the table; where it stands in the log is the caller's to say.
     fn add(&mut self, row: Row<K, V>, tag: Tag) -> u32 {
-        let number = self.free.pop_back().unwrap_or(self.rows.end() as u32);
+        let number = self.free.pop().unwrap_or(self.rows.end() as u32);
         assert!(number < u32::MAX, "fewer than 2^32 rows fit into memory");
         self.rows.put(number as usize, row);
         self.index.insert(tag, number);
@@ -122,7 +123,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
     fn remove(&mut self, number: u32) -> Option<Row<K, V>> {
         let row = self.rows.take(number as usize)?;
         self.index.remove(self.hasher.tag(&row.key), number);
-        self.free.push_back(number);
+        self.free.push(number);
         self.books.recency.take_out(number, row.standing.place());
         if row.standing.is_live() {
             self.books.live -= 1;
@@ -175,8 +176,11 @@ impl<K: Key, V: Crdt> Table<K, V> {
         let number = self.add(row, tag);
         if let Some(row) = self.rows.get_mut(number as usize) {
             // A row without marks (all it holds are a counter's records) has its entry too: the log lists all rows.
-            self.books.log(number, row, &[]);
+            let is_first = self.books.log(number, row, &[]);
             self.books.settle(number, row, &[], has_residue);
+            if is_first {
+                self.compact_log();
+            }
         }
         number
     }
@@ -318,7 +322,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         }
     }
 
-    /// Adds a row whose key, of this [`tag`](Self::tag), is not among them.
+    /// Adds a row whose key, of this [`tag`](Self::tag), is not among them. All that it holds is news.
     pub(super) fn add(&mut self, mut row: Row<K, V>, tag: Option<Tag>, has_residue: bool, seed: u64) -> u32 {
         if let Self::Few(list) = self {
             if list.len() < FEW {
@@ -348,11 +352,8 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                 let Some(row) = table.remove(number) else {
                     return;
                 };
-                let residue = &mut table.books.residue;
-                if row.standing.has_residue()
-                    && let Some(place) = residue.iter().rposition(|other| *other == number)
-                {
-                    residue.remove(place);
+                if row.standing.has_residue() {
+                    table.books.residue.remove(number);
                 }
             }
         }
@@ -428,7 +429,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                 }
             }
             Self::Many(table) => {
-                for number in std::mem::take(&mut table.books.residue) {
+                for number in std::mem::take(&mut table.books.residue).iter() {
                     let Some(row) = table.rows.get_mut(number as usize) else {
                         continue;
                     };
@@ -437,7 +438,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                     if row.is_bottom() {
                         table.remove(number);
                     } else if row.standing.has_residue() {
-                        table.books.residue.push_back(number);
+                        table.books.residue.push(number);
                     }
                 }
                 self.shrink();
