@@ -55,6 +55,23 @@ const INLINE: usize = 2;
 /// Up to so many marks are looked through one by one.
 const FEW: usize = 8;
 
+/// Where the mark of an origin is, or where it would be.
+#[inline]
+fn place(marks: &[Dot], origin: Origin) -> Result<usize, usize> {
+    // Where all replicas have written, each mark stands in the place of its origin's number, and never behind it.
+    let guess = origin.index().min(marks.len().saturating_sub(1));
+    match marks.get(guess) {
+        Some(mark) if mark.origin == origin => Ok(guess),
+        None => Err(0),
+        Some(_) if marks.len() <= FEW => match marks.iter().position(|mark| mark.origin >= origin) {
+            Some(place) if marks.get(place).is_some_and(|mark| mark.origin == origin) => Ok(place),
+            Some(place) => Err(place),
+            None => Err(marks.len()),
+        },
+        Some(_) => marks.binary_search_by_key(&origin, |mark| mark.origin),
+    }
+}
+
 /// The newest event of each replica that touched something; at most one mark for an origin, ordered by origin.
 ///
 /// # Invariants
@@ -98,13 +115,8 @@ impl Marks {
     /// The newest event of `origin` that is marked, or zero.
     #[inline]
     pub(crate) fn time(&self, origin: Origin) -> Timestamp {
-        // Nearly always one or two marks: a scan beats a search.
-        let mark = if self.0.len() <= FEW {
-            self.0.iter().find(|mark| mark.origin == origin)
-        } else {
-            let place = self.0.binary_search_by_key(&origin, |mark| mark.origin);
-            place.ok().and_then(|place| self.0.get(place))
-        };
+        let marks = self.0.as_slice();
+        let mark = place(marks, origin).ok().and_then(|place| marks.get(place));
         mark.map_or(Timestamp::ZERO, |mark| mark.time)
     }
 
@@ -116,16 +128,7 @@ impl Marks {
     /// Raises the mark of the dot's origin to its time.
     #[inline]
     pub(crate) fn raise(&mut self, dot: Dot) {
-        // Nearly always the first mark, and the only one.
-        match self.0.first_mut() {
-            Some(first) if first.origin == dot.origin => first.time = first.time.max(dot.time),
-            None => self.0.push(dot),
-            _ => self.raise_other(dot),
-        }
-    }
-
-    fn raise_other(&mut self, dot: Dot) {
-        match self.0.binary_search_by_key(&dot.origin, |mark| mark.origin) {
+        match place(&self.0, dot.origin) {
             Ok(place) => {
                 if let Some(mark) = self.0.get_mut(place) {
                     mark.time = mark.time.max(dot.time);
@@ -135,37 +138,43 @@ impl Marks {
         }
     }
 
+    #[inline]
     pub(crate) fn raise_all(&mut self, other: &Marks) {
         self.raise_dots(&other.0);
     }
 
-    /// Raises the marks to dots, which are ordered by origin and distinct. Goes through both once.
+    /// Raises the marks to dots, which are ordered by origin and distinct.
     #[inline]
     pub(crate) fn raise_dots(&mut self, dots: &[Dot]) {
-        match dots {
-            [] => {}
-            [dot] => self.raise(*dot),
-            _ if self.0.is_empty() => self.0.extend_from_slice(dots),
-            _ => self.raise_many(dots),
+        let marks = self.0.as_mut_slice();
+        let mut are_all_here = true;
+        for dot in dots {
+            match place(marks, dot.origin).ok().and_then(|place| marks.get_mut(place)) {
+                Some(mark) => mark.time = mark.time.max(dot.time),
+                None => are_all_here = false,
+            }
+        }
+        if !are_all_here {
+            self.add_missing(dots);
         }
     }
 
-    fn raise_many(&mut self, dots: &[Dot]) {
-        let mut at = 0;
-        let mut others: SmallVec<[Dot; INLINE]> = SmallVec::new();
+    /// Adds those of the dots whose origins have no mark. Goes through both once.
+    fn add_missing(&mut self, dots: &[Dot]) {
+        if self.0.is_empty() {
+            self.0.extend_from_slice(dots);
+            return;
+        }
+        let mut marks = self.0.iter().peekable();
+        let mut missing: SmallVec<[Dot; INLINE]> = SmallVec::new();
         for dot in dots {
-            while self.0.get(at).is_some_and(|mark| mark.origin < dot.origin) {
-                at += 1;
-            }
-            match self.0.get_mut(at) {
-                Some(mark) if mark.origin == dot.origin => mark.time = mark.time.max(dot.time),
-                _ => others.push(*dot),
+            while marks.next_if(|mark| mark.origin < dot.origin).is_some() {}
+            if marks.peek().is_none_or(|mark| mark.origin != dot.origin) {
+                missing.push(*dot);
             }
         }
-        if !others.is_empty() {
-            self.0.append(&mut others);
-            self.0.sort_unstable_by_key(|mark| mark.origin);
-        }
+        self.0.append(&mut missing);
+        self.0.sort_unstable_by_key(|mark| mark.origin);
     }
 
     /// Gives each mark another origin: no two the same.
