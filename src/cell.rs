@@ -18,7 +18,7 @@ use std::slice;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::causal::dot::{Dot, Marks, PackedDot};
+use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::{Origin, Origins};
 use crate::clock::Timestamp;
@@ -38,12 +38,12 @@ pub(crate) struct Live<T> {
 
 /// Live payloads and marks.
 ///
-/// The dot of [`Cell::One`] is packed: beside its payload the common cell costs 12 bytes and padding, and the other form
-/// hides behind the origin that is never zero.
+/// The fields of [`Cell::One`] are not a [`Dot`], so that they pack: beside its payload the common cell costs 12 bytes and
+/// padding, and the other form hides behind the origin that is never zero.
 #[derive(Clone, Debug)]
 pub(crate) enum Cell<T> {
     /// One live payload, and no mark but its own.
-    One { dot: PackedDot, value: T },
+    One { time: Timestamp, origin: Origin, value: T },
     /// Any other cell; `None` if nothing ever touched it.
     Other(Option<Box<Many<T>>>),
 }
@@ -263,7 +263,7 @@ impl<T> Cell<T> {
     /// The live payloads, oldest first.
     pub(crate) fn live(&self) -> LiveIter<'_, T> {
         let (one, many) = match self {
-            Self::One { dot, value } => (Some((dot.unpack(), value)), None),
+            Self::One { time, origin, value } => (Some((Dot { origin: *origin, time: *time }, value)), None),
             Self::Other(many) => (None, many.as_deref()),
         };
         LiveIter { one, many: many.map(|many| many.live.iter()).unwrap_or_default() }
@@ -277,14 +277,14 @@ impl<T> Cell<T> {
     /// The marks: the newest event of each replica that touched the cell.
     pub(crate) fn marks(&self) -> Marks {
         match self {
-            Self::One { dot, .. } => Marks::of(dot.unpack()),
+            Self::One { time, origin, .. } => Marks::of(Dot { origin: *origin, time: *time }),
             Self::Other(many) => many.as_ref().map(|many| many.seen.clone()).unwrap_or_default(),
         }
     }
 
     pub(crate) fn raise_marks_of(&self, marks: &mut Marks) {
         match self {
-            Self::One { dot, .. } => marks.raise(dot.unpack()),
+            Self::One { time, origin, .. } => marks.raise(Dot { origin: *origin, time: *time }),
             Self::Other(Some(many)) => marks.raise_all(&many.seen),
             Self::Other(None) => {}
         }
@@ -293,7 +293,7 @@ impl<T> Cell<T> {
     /// Whether an event beyond `since` touched the cell.
     pub(crate) fn is_beyond(&self, since: &Frontier) -> bool {
         match self {
-            Self::One { dot, .. } => !since.covers(dot.unpack()),
+            Self::One { time, origin, .. } => !since.covers(Dot { origin: *origin, time: *time }),
             Self::Other(many) => many.as_ref().is_some_and(|many| !many.seen.within(since)),
         }
     }
@@ -309,9 +309,9 @@ impl<T> Cell<T> {
     /// Writes a payload that supersedes all that is live. Returns the cell as it was.
     pub(crate) fn write(&mut self, dot: Dot, value: T) -> Self {
         let written = match self {
-            Self::One { dot: before, .. } if before.origin() != dot.origin => self.successor(dot, value),
+            Self::One { origin, .. } if *origin != dot.origin => self.successor(dot, value),
             Self::Other(Some(_)) => self.successor(dot, value),
-            _ => Self::One { dot: dot.pack(), value },
+            _ => Self::One { time: dot.time, origin: dot.origin, value },
         };
         std::mem::replace(self, written)
     }
@@ -349,8 +349,8 @@ impl<T> Cell<T> {
     /// Cells come whole, so this is safe at any time, in any order, any number of times, from anyone.
     pub(crate) fn join(&mut self, theirs: Self, sight: &Sight<'_>, fresh: &mut Marks) -> Joined {
         match theirs {
-            Self::One { dot, value } => {
-                let dot = sight.remap(dot.unpack());
+            Self::One { time, origin, value } => {
+                let dot = sight.remap(Dot { origin, time });
                 if !sight.absence_speaks() && sight.ours.covers(dot) {
                     return Joined::default();
                 }
@@ -358,7 +358,7 @@ impl<T> Cell<T> {
                     fresh.raise(dot);
                 }
                 if let Some(joined) = self.join_successor(dot, sight) {
-                    *self = Self::One { dot: dot.pack(), value };
+                    *self = Self::One { time: dot.time, origin: dot.origin, value };
                     return joined;
                 }
                 let joined = self.general().join_one(Live { dot, value }, sight);
@@ -393,7 +393,7 @@ impl<T> Cell<T> {
         }
         let replaces = match self {
             Self::Other(None) => true,
-            Self::One { dot: before, .. } => before.origin() == dot.origin && before.unpack().time < dot.time,
+            Self::One { time, origin, .. } => *origin == dot.origin && *time < dot.time,
             Self::Other(Some(_)) => false,
         };
         replaces.then_some(Joined { changed: true, conflict: false, residue: false })
@@ -446,8 +446,8 @@ impl<T> Cell<T> {
     /// Takes the cell apart, into the general form.
     fn take_many(&mut self) -> Many<T> {
         match std::mem::take(self) {
-            Self::One { dot, value } => {
-                let dot = dot.unpack();
+            Self::One { time, origin, value } => {
+                let dot = Dot { origin, time };
                 Many { live: smallvec![Live { dot, value }], seen: Marks::of(dot) }
             }
             Self::Other(Some(many)) => *many,
@@ -460,7 +460,7 @@ impl<T> Cell<T> {
         *self = match many.live.pop() {
             None if many.seen.is_empty() => Self::Other(None),
             Some(Live { dot, value }) if many.live.is_empty() && many.seen.len() == 1 => {
-                Self::One { dot: dot.pack(), value }
+                Self::One { time: dot.time, origin: dot.origin, value }
             }
             last => {
                 many.live.extend(last);
@@ -474,7 +474,7 @@ impl<T: Clone> Cell<T> {
     /// Replaces what this dot's replica wrote, and nothing else: each replica counts for itself. Returns the cell as it was.
     pub(crate) fn write_own(&mut self, dot: Dot, value: T, origins: &Origins) -> Self {
         let alone = match self {
-            Self::One { dot: before, .. } => before.origin() == dot.origin,
+            Self::One { origin, .. } => *origin == dot.origin,
             Self::Other(many) => many.is_none(),
         };
         if alone {
@@ -499,8 +499,8 @@ impl<T> Cell<T> {
         payload: impl Fn(&mut Encoder, Dot, &T),
     ) {
         match self {
-            Self::One { dot, value } => {
-                let dot = dot.unpack();
+            Self::One { time, origin, value } => {
+                let dot = Dot { origin: *origin, time: *time };
                 encoder.array(1 + items);
                 encoder.dot(dot);
                 payload(encoder, dot, value);
@@ -570,7 +570,7 @@ impl<T> Cell<T> {
         let dot = decoder.dot()?;
         let value = payload(decoder, dot)?;
         if len == 1 + items {
-            return Ok(Self::One { dot: dot.pack(), value });
+            return Ok(Self::One { time: dot.time, origin: dot.origin, value });
         }
         let many = Many { live: smallvec![Live { dot, value }], seen: Marks::of(dot) };
         Self::decode_other_marks(decoder, many)

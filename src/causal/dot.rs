@@ -16,37 +16,9 @@ pub(crate) struct Dot {
 }
 
 impl Dot {
-    #[inline]
-    pub(crate) fn pack(self) -> PackedDot {
-        let bits = self.time.bits();
-        PackedDot { time: [bits as u32, (bits >> 32) as u32], origin: self.origin }
-    }
-
     /// Last-writer-wins order: by stamp, then by full id, the same in every replica.
     pub(crate) fn order(self, other: Self, origins: &Origins) -> Ordering {
         self.time.cmp(&other.time).then_with(|| origins.cmp(self.origin, other.origin))
-    }
-}
-
-/// A dot that wants no more than 4 bytes' alignment: what stands beside it in a row need not be padded to 8.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PackedDot {
-    /// The lower and the upper half of the stamp.
-    time: [u32; 2],
-    origin: Origin,
-}
-
-impl PackedDot {
-    #[inline]
-    pub(crate) fn unpack(self) -> Dot {
-        let [low, high] = self.time;
-        let time = Timestamp::from_bits(u64::from(high) << 32 | u64::from(low));
-        Dot { origin: self.origin, time }
-    }
-
-    #[inline]
-    pub(crate) fn origin(self) -> Origin {
-        self.origin
     }
 }
 
