@@ -180,8 +180,21 @@ impl Encoder {
     }
 
     /// A value of the application.
+    #[inline]
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
         let written = rmp_serde::encode::write(&mut self.out, value);
+        self.note_error(written);
+    }
+
+    /// A value of the application, written elsewhere first.
+    #[inline]
+    pub(crate) fn value_to<T: Serialize + ?Sized>(&mut self, out: &mut Vec<u8>, value: &T) {
+        let written = rmp_serde::encode::write(out, value);
+        self.note_error(written);
+    }
+
+    #[inline]
+    fn note_error(&mut self, written: Result<(), rmp_serde::encode::Error>) {
         if let (Err(error), None) = (written, &self.error) {
             self.error = Some(EncodeError::Value { reason: error.to_string() });
         }

@@ -1,5 +1,6 @@
 //! The keys of rows in a message: one behind the other, or as numbers in a dictionary where maps have the same keys.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
@@ -20,43 +21,80 @@ const LOOKED_UP: u8 = 1;
 /// Up to so many rows are compared with each other to find a key that stands twice.
 const FEW: usize = 8;
 
-/// Writes the keys of rows of so many maps.
-pub(super) fn encode<K: Key>(maps: usize, keys: &[&K], encoder: &mut Encoder) {
-    if maps > 1 && keys.len() > 1 && !encoder.is_measuring() {
-        if let Some(dictionary) = Dictionary::of(keys)
-            && dictionary.write(encoder)
-        {
-            return;
-        }
-        encoder.bytes(&[IN_FULL]);
+/// Keys as they are written, in MessagePack.
+#[derive(Default)]
+pub(super) struct Written {
+    bytes: Vec<u8>,
+}
+
+/// One key among those that were [`Written`].
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    /// The first bytes, to compare by.
+    prefix: u64,
+    start: usize,
+    end: usize,
+}
+
+impl Written {
+    pub(super) fn add<K: Key>(&mut self, key: &K, encoder: &mut Encoder) -> Span {
+        let start = self.bytes.len();
+        encoder.value_to(&mut self.bytes, key);
+        let end = self.bytes.len();
+        let mut prefix = [0; 8];
+        let first = &self.bytes[start..end.min(start + 8)];
+        prefix[..first.len()].copy_from_slice(first);
+        Span { prefix: u64::from_be_bytes(prefix), start, end }
     }
-    for key in keys {
-        encoder.value(*key);
-        if encoder.is_over() {
-            return;
+
+    fn get(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start..span.end]
+    }
+
+    /// The order of two keys: byte by byte.
+    #[inline]
+    pub(super) fn order(&self, a: Span, b: Span) -> Ordering {
+        a.prefix.cmp(&b.prefix).then_with(|| self.get(a).cmp(self.get(b)))
+    }
+
+    /// Writes the keys of rows of so many maps.
+    pub(super) fn write(&self, maps: usize, spans: &[Span], encoder: &mut Encoder) {
+        if maps > 1 && spans.len() > 1 {
+            let keys: Vec<&[u8]> = spans.iter().map(|span| self.get(*span)).collect();
+            if let Some(dictionary) = Dictionary::of(&keys)
+                && dictionary.write(encoder)
+            {
+                return;
+            }
+            encoder.bytes(&[IN_FULL]);
+        }
+        for span in spans {
+            encoder.bytes(self.get(*span));
         }
     }
 }
 
 /// The keys of rows, each once, in order, and the number of each row's.
-struct Dictionary<'a, K> {
-    keys: Vec<&'a K>,
+struct Dictionary<'a> {
+    keys: Vec<&'a [u8]>,
     numbers: Vec<u64>,
+    /// What the keys of all rows take in full.
+    in_full: usize,
 }
 
-impl<'a, K: Key> Dictionary<'a, K> {
+impl<'a> Dictionary<'a> {
     /// `None` if there are too many different keys for it to be worth while.
-    fn of(keys: &[&'a K]) -> Option<Self> {
-        let mut known: BTreeMap<&'a K, usize> = BTreeMap::new();
-        let mut found: Vec<&'a K> = Vec::new();
+    fn of(keys: &[&'a [u8]]) -> Option<Self> {
+        let mut known: BTreeMap<&'a [u8], usize> = BTreeMap::new();
+        let mut found: Vec<&'a [u8]> = Vec::new();
         // What came behind each key when it was seen last: maps that are alike have their keys in the same order.
         let mut behind: Vec<usize> = Vec::new();
         let mut numbers: Vec<u64> = Vec::with_capacity(keys.len());
-        let mut last = 0;
+        let (mut last, mut in_full) = (0, 0);
         for (seen, key) in keys.iter().enumerate() {
             let guess = behind.get(last).copied().unwrap_or_default();
             let number = match found.get(guess) {
-                Some(guessed) if *guessed == *key => guess,
+                Some(guessed) if guessed == key => guess,
                 _ => *known.entry(key).or_insert_with(|| {
                     found.push(key);
                     behind.push(0);
@@ -69,6 +107,7 @@ impl<'a, K: Key> Dictionary<'a, K> {
             if let Some(slot) = behind.get_mut(last) {
                 *slot = number;
             }
+            in_full += key.len();
             numbers.push(number as u64);
             last = number;
         }
@@ -77,25 +116,18 @@ impl<'a, K: Key> Dictionary<'a, K> {
             ranks[*number] = rank as u64;
         }
         numbers.iter_mut().for_each(|number| *number = ranks[*number as usize]);
-        Some(Self { keys: known.into_keys().collect(), numbers })
+        Some(Self { keys: known.into_keys().collect(), numbers, in_full })
     }
 
     /// Writes the keys in this form, if it is allowed here and shorter than the other. Returns whether it did.
     fn write(&self, encoder: &mut Encoder) -> bool {
-        let mut uses = vec![0_usize; self.keys.len()];
-        self.numbers.iter().for_each(|number| uses[*number as usize] += 1);
         let start = encoder.len();
         encoder.bytes(&[LOOKED_UP]);
         encoder.varint(self.keys.len() as u64 - 1);
-        let mut in_full = 0;
-        for (key, uses) in self.keys.iter().zip(uses) {
-            let before = encoder.len();
-            encoder.value(*key);
-            in_full += uses * (encoder.len() - before);
-        }
+        self.keys.iter().for_each(|key| encoder.bytes(key));
         encoder.ints(&self.numbers);
-        let is_shorter = encoder.len() - start <= in_full;
-        let is_kept = is_shorter && encoder.look_up(start, self.numbers.len(), in_full);
+        let is_shorter = encoder.len() - start <= self.in_full;
+        let is_kept = is_shorter && encoder.look_up(start, self.numbers.len(), self.in_full);
         if !is_kept {
             encoder.truncate(start);
         }
