@@ -58,10 +58,13 @@ impl Events {
         }
     }
 
-    /// The last of the events that `note` notes, by number.
+    /// The last of the events that `note` notes, in the order of events. Always the same if there is but one.
     #[inline]
     pub(crate) fn newest(&mut self, note: impl FnOnce(&mut Self)) -> Event {
         self.newest = Event::default();
+        if self.listed.len() <= 1 {
+            return self.newest;
+        }
         note(self);
         self.newest
     }

@@ -1,6 +1,5 @@
 //! The keys of rows in a message: one behind the other, or as numbers in a dictionary where maps have the same keys.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
@@ -21,56 +20,36 @@ const LOOKED_UP: u8 = 1;
 /// Up to so many rows are compared with each other to find a key that stands twice.
 const FEW: usize = 8;
 
-/// Keys as they are written, in MessagePack.
-#[derive(Default)]
-pub(super) struct Written {
-    bytes: Vec<u8>,
+/// Writes the keys of rows of so many maps.
+pub(super) fn encode<'a, K: Key>(
+    maps: usize,
+    keys: impl ExactSizeIterator<Item = &'a K>,
+    encoder: &mut Encoder,
+) {
+    if maps > 1 && keys.len() > 1 && !encoder.is_measuring() {
+        encode_of_many(keys, encoder);
+        return;
+    }
+    for key in keys {
+        encoder.value(key);
+        if encoder.is_over() {
+            return;
+        }
+    }
 }
 
-/// One key among those that were [`Written`].
-#[derive(Clone, Copy)]
-pub(super) struct Span {
-    /// The first bytes, to compare by.
-    prefix: u64,
-    start: usize,
-    end: usize,
-}
-
-impl Written {
-    pub(super) fn add<K: Key>(&mut self, key: &K, encoder: &mut Encoder) -> Span {
-        let start = self.bytes.len();
-        encoder.value_to(&mut self.bytes, key);
-        let end = self.bytes.len();
-        let mut prefix = [0; 8];
-        let first = &self.bytes[start..end.min(start + 8)];
-        prefix[..first.len()].copy_from_slice(first);
-        Span { prefix: u64::from_be_bytes(prefix), start, end }
+fn encode_of_many<'a, K: Key>(keys: impl ExactSizeIterator<Item = &'a K>, encoder: &mut Encoder) {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(keys.len()));
+    for key in keys {
+        encoder.value_to(&mut bytes, key);
+        ends.push(bytes.len());
     }
-
-    fn get(&self, span: Span) -> &[u8] {
-        &self.bytes[span.start..span.end]
-    }
-
-    /// The order of two keys: byte by byte.
-    #[inline]
-    pub(super) fn order(&self, a: Span, b: Span) -> Ordering {
-        a.prefix.cmp(&b.prefix).then_with(|| self.get(a).cmp(self.get(b)))
-    }
-
-    /// Writes the keys of rows of so many maps.
-    pub(super) fn write(&self, maps: usize, spans: &[Span], encoder: &mut Encoder) {
-        if maps > 1 && spans.len() > 1 {
-            let keys: Vec<&[u8]> = spans.iter().map(|span| self.get(*span)).collect();
-            if let Some(dictionary) = Dictionary::of(&keys)
-                && dictionary.write(encoder)
-            {
-                return;
-            }
-            encoder.bytes(&[IN_FULL]);
-        }
-        for span in spans {
-            encoder.bytes(self.get(*span));
-        }
+    let mut start = 0;
+    let in_full = ends.iter().map(|end| &bytes[std::mem::replace(&mut start, *end)..*end]);
+    let is_written = Dictionary::of(in_full).is_some_and(|dictionary| dictionary.write(encoder));
+    if !is_written {
+        encoder.bytes(&[IN_FULL]);
+        encoder.bytes(&bytes);
     }
 }
 
@@ -84,17 +63,17 @@ struct Dictionary<'a> {
 
 impl<'a> Dictionary<'a> {
     /// `None` if there are too many different keys for it to be worth while.
-    fn of(keys: &[&'a [u8]]) -> Option<Self> {
+    fn of(keys: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut known: BTreeMap<&'a [u8], usize> = BTreeMap::new();
         let mut found: Vec<&'a [u8]> = Vec::new();
         // What came behind each key when it was seen last: maps that are alike have their keys in the same order.
         let mut behind: Vec<usize> = Vec::new();
         let mut numbers: Vec<u64> = Vec::with_capacity(keys.len());
         let (mut last, mut in_full) = (0, 0);
-        for (seen, key) in keys.iter().enumerate() {
+        for (seen, key) in keys.enumerate() {
             let guess = behind.get(last).copied().unwrap_or_default();
             let number = match found.get(guess) {
-                Some(guessed) if guessed == key => guess,
+                Some(guessed) if *guessed == key => guess,
                 _ => *known.entry(key).or_insert_with(|| {
                     found.push(key);
                     behind.push(0);

@@ -17,7 +17,6 @@ use std::hash::Hash;
 use crate::causal::dot::{Dot, Marks};
 use crate::crdt::change::Path;
 use crate::crdt::map::entries::Entries;
-use crate::crdt::map::keys::Written;
 use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
 use crate::crdt::merging::Merging;
@@ -394,28 +393,18 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         }
         let mut codes = Vec::with_capacity(column.len());
         let (mut counts, mut floored, mut plain) = (Vec::new(), Vec::new(), Vec::with_capacity(all));
-        let (mut keys, mut floored_keys, mut plain_keys) =
-            (Written::default(), Vec::new(), Vec::with_capacity(all));
         let mut ordered = Vec::new();
         for map in column {
             let before = (floored.len(), plain.len());
             for row in map.rows.iter().filter(|row| !row.is_bottom()) {
-                let newest = encoder.newest(|events| row.note_events(events));
-                ordered.push((newest, keys.add(&row.key, encoder), row));
+                ordered.push((encoder.newest(|events| row.note_events(events)), row));
             }
-            ordered.sort_unstable_by(|(a, key, _), (b, other, _)| {
-                a.cmp(b).then_with(|| keys.order(*key, *other))
-            });
-            for (_, key, row) in ordered.drain(..) {
+            // What was written together stays in the order of this replica.
+            ordered.sort_by_key(|(newest, _)| *newest);
+            for (_, row) in ordered.drain(..) {
                 match &row.floor {
-                    Some(floor) => {
-                        floored.push((row, floor));
-                        floored_keys.push(key);
-                    }
-                    None => {
-                        plain.push(&row.value);
-                        plain_keys.push(key);
-                    }
+                    Some(floor) => floored.push((row, floor)),
+                    None => plain.push(row),
                 }
             }
             let with_floors = floored.len() - before.0;
@@ -426,15 +415,13 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         encoder.ints(&codes);
         encoder.ints(&counts);
         encode_floors(&floored, encoder);
-        if !floored.is_empty() {
-            let with_value = floored.iter().map(|(row, _)| &row.value).filter(|value| !value.is_bottom());
-            plain.splice(0..0, with_value);
+        let with_value = floored.iter().map(|(row, _)| &row.value).filter(|value| !value.is_bottom());
+        let values: Vec<&V> = with_value.chain(plain.iter().map(|row| &row.value)).collect();
+        if !values.is_empty() && !encoder.is_over() {
+            V::encode(&values, encoder);
         }
-        if !plain.is_empty() && !encoder.is_over() {
-            V::encode(&plain, encoder);
-        }
-        keys.write(column.len(), &floored_keys, encoder);
-        keys.write(column.len(), &plain_keys, encoder);
+        keys::encode(column.len(), floored.iter().map(|(row, _)| &row.key), encoder);
+        keys::encode(column.len(), plain.iter().map(|row| &row.key), encoder);
     }
 
     fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
