@@ -120,16 +120,15 @@ macro_rules! nodes {
 
             /// Writes the nodes of each kind as a column.
             fn encode_all(fields: &[&Field], encoder: &mut Encoder) {
+                $(let mut $read: Vec<&$type> = Vec::new();)+
+                for node in fields.iter().flat_map(|field| &field.nodes).filter(|node| !node.is_bottom()) {
+                    match node {
+                        $(Self::$kind(state) => $read.push(state),)+
+                    }
+                }
                 $(
-                    let nodes = fields.iter().flat_map(|field| &field.nodes);
-                    let column: Vec<&$type> = nodes
-                        .filter_map(|node| match node {
-                            Self::$kind(state) if !state.is_bottom() => Some(state),
-                            _ => None,
-                        })
-                        .collect();
-                    if !column.is_empty() {
-                        <$type>::encode(&column, encoder);
+                    if !$read.is_empty() {
+                        <$type>::encode(&$read, encoder);
                     }
                 )+
             }
