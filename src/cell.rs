@@ -25,6 +25,7 @@ use crate::clock::Timestamp;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
+use crate::wire::events::Events;
 
 /// Up to so many live entries are looked through one by one.
 const FEW: usize = 4;
@@ -490,132 +491,160 @@ impl<T: Clone> Cell<T> {
     }
 }
 
-impl<T> Cell<T> {
-    /// Writes the cell; `payload` writes one payload as `items` values. See `docs/wire-format.md`, "Cells".
-    pub(crate) fn encode(
-        &self,
-        encoder: &mut Encoder,
-        items: usize,
-        payload: impl Fn(&mut Encoder, Dot, &T),
-    ) {
-        match self {
-            Self::One { time, origin, value } => {
-                let dot = Dot { origin: *origin, time: *time };
-                encoder.array(1 + items);
-                encoder.dot(dot);
-                payload(encoder, dot, value);
+/// What a column of cells says beside the payloads. See `docs/wire-format.md`, "Cells".
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    /// For each cell its event, if it has one live payload and no mark but that, or the number of its live payloads.
+    codes: Vec<u64>,
+    /// For each other cell, how many marks it has that are no live payload's.
+    marks: Vec<u64>,
+    /// For each other cell, how many records its type keeps beside it.
+    records: Vec<u64>,
+    /// The events of all other cells.
+    events: Vec<u64>,
+}
+
+impl Columns {
+    pub(crate) fn with_capacity(cells: usize) -> Self {
+        Self { codes: Vec::with_capacity(cells), ..Self::default() }
+    }
+
+    /// Adds a cell, and the events of the records that its type keeps beside it, in the order of their numbers.
+    #[inline]
+    pub(crate) fn push<T>(&mut self, cell: &Cell<T>, records: &[Dot], encoder: &mut Encoder) {
+        match cell {
+            Cell::One { time, origin, .. } if records.is_empty() => {
+                self.codes.push(encoder.number(Dot { origin: *origin, time: *time }) << 1);
             }
-            Self::Other(None) => encoder.nil(),
-            Self::Other(Some(many)) => match many.live.as_slice() {
-                [Live { dot, value }] => {
-                    encoder.array(2 + items);
-                    encoder.dot(*dot);
-                    payload(encoder, *dot, value);
-                    self.encode_other_marks(encoder);
-                }
-                _ => {
-                    encoder.array(2);
-                    self.encode_general(encoder, items, payload);
-                }
-            },
+            _ => self.push_general(cell, records, encoder),
         }
     }
 
-    /// Writes the two arrays of the general form, whatever the form of the cell.
-    pub(crate) fn encode_general(
-        &self,
-        encoder: &mut Encoder,
-        items: usize,
-        payload: impl Fn(&mut Encoder, Dot, &T),
-    ) {
-        encoder.array(self.live().count() * (1 + items));
-        for (dot, value) in self.live() {
-            encoder.dot(dot);
-            payload(encoder, dot, value);
-        }
-        self.encode_other_marks(encoder);
-    }
-
-    /// Writes the marks that are no live payload's.
-    fn encode_other_marks(&self, encoder: &mut Encoder) {
-        let mut others = Marks::default();
-        if let Self::Other(Some(many)) = self {
+    fn push_general<T>(&mut self, cell: &Cell<T>, records: &[Dot], encoder: &mut Encoder) {
+        let live = cell.live();
+        self.codes.push((live.len() as u64) << 1 | 1);
+        self.events.extend(live.map(|(dot, _)| encoder.number(dot)));
+        let others = self.events.len();
+        if let Cell::Other(Some(many)) = cell {
             let live = LiveDots::of(&many.live);
-            others = many.seen.clone();
-            others.retain(|mark| !live.hold(mark));
+            let marks = many.seen.iter().filter(|mark| !live.hold(*mark));
+            self.events.extend(marks.map(|mark| encoder.number(mark)));
         }
-        encoder.marks(&others);
+        self.events[others..].sort_unstable();
+        self.marks.push((self.events.len() - others) as u64);
+        self.records.push(records.len() as u64);
+        self.events.extend(records.iter().map(|record| encoder.number(*record)));
     }
 
-    /// Reads the cell that [`encode`](Self::encode) wrote.
-    pub(crate) fn decode(
+    pub(crate) fn write(self, has_records: bool, encoder: &mut Encoder) {
+        encoder.ints(&self.codes);
+        encoder.ints(&self.marks);
+        if has_records {
+            encoder.ints(&self.records);
+        }
+        encoder.ints(&self.events);
+    }
+
+    /// Reads what [`write`](Self::write) wrote of `count` cells, and takes note of the memory for cells of `T`.
+    pub(crate) fn read<T>(
+        count: usize,
+        has_records: bool,
         decoder: &mut Decoder<'_>,
-        items: usize,
-        payload: impl Fn(&mut Decoder<'_>, Dot) -> Result<T, DecodeError>,
     ) -> Result<Self, DecodeError> {
-        if decoder.nil()? {
-            return Ok(Self::default());
-        }
-        let at = decoder.at();
-        let len = decoder.array()?;
-        if decoder.is_array()? {
-            if len != 2 {
-                return Err(DecodeError::Expected { what: "a cell of two arrays", at });
-            }
-            return Self::decode_general(decoder, items, payload);
-        }
-        if len != 1 + items && len != 2 + items {
-            return Err(DecodeError::Expected { what: "a cell of one dot and its payload", at });
-        }
-        let dot = decoder.dot()?;
-        let value = payload(decoder, dot)?;
-        if len == 1 + items {
-            return Ok(Self::One { time: dot.time, origin: dot.origin, value });
-        }
-        let many = Many { live: smallvec![Live { dot, value }], seen: Marks::of(dot) };
-        Self::decode_other_marks(decoder, many)
-    }
-
-    /// Reads the marks that are no live payload's.
-    fn decode_other_marks(decoder: &mut Decoder<'_>, mut many: Many<T>) -> Result<Self, DecodeError> {
-        let at = decoder.at();
-        let marks = decoder.marks()?;
-        if marks.iter().any(|mark| many.seen.time(mark.origin) > Timestamp::ZERO) {
-            return Err(DecodeError::Repeated { what: "a mark", at });
-        }
-        many.seen.raise_all(&marks);
-        let mut cell = Self::default();
-        cell.put(many);
-        Ok(cell)
-    }
-
-    /// Reads the two arrays of the general form.
-    pub(crate) fn decode_general(
-        decoder: &mut Decoder<'_>,
-        items: usize,
-        payload: impl Fn(&mut Decoder<'_>, Dot) -> Result<T, DecodeError>,
-    ) -> Result<Self, DecodeError> {
-        let at = decoder.at();
-        let len = decoder.array()?;
-        let count = len / (1 + items);
-        if count * (1 + items) != len {
-            return Err(DecodeError::Expected { what: "live entries", at });
+        decoder.elements(count)?;
+        let codes = decoder.ints(count)?;
+        let general = || codes.iter().filter(|code| *code & 1 == 1).map(|code| code >> 1);
+        let others = general().count();
+        if others == 0 {
+            return Ok(Self { codes, ..Self::default() });
         }
         // The entries of a counter are one for each replica that counts: the limit of replicas bounds them.
         let siblings = decoder.limits().siblings;
-        if count > siblings && items <= 1 {
+        if !has_records && general().any(|live| live > siblings as u64) {
             return Err(DecodeError::Limit { limit: "siblings", allowed: siblings });
         }
-        let room = decoder.room::<Live<T>>(count, 1 + items)?;
-        let mut live = Lives::with_capacity(room);
-        for _ in 0..count {
-            let dot = decoder.dot()?;
-            let value = payload(decoder, dot)?;
-            live.push(Live { dot, value });
+        let at = decoder.at();
+        let marks = decoder.ints(others)?;
+        let records = if has_records { decoder.ints(others)? } else { Vec::new() };
+        let mut parts = records.iter().chain(std::iter::repeat(&0)).zip(&marks).zip(general());
+        if parts.any(|((records, marks), live)| (*records, *marks, live) == (0, 0, 0)) {
+            return Err(DecodeError::Expected { what: "a cell of which something is known", at });
         }
-        let seen = Marks::of_distinct(live.iter().map(|live| live.dot).collect());
-        let seen = seen.ok_or(DecodeError::Repeated { what: "a live entry of one replica", at })?;
-        Self::decode_other_marks(decoder, Many { live, seen })
+        let live = decoder.sum(general())?;
+        let seen = decoder.sum(general().chain(marks.iter().copied()))?;
+        let all = decoder.sum([seen as u64].into_iter().chain(records.iter().copied()))?;
+        decoder.elements(all)?;
+        decoder.room::<Many<T>>(others)?;
+        decoder.room::<Live<T>>(live)?;
+        decoder.room::<Dot>(all)?;
+        let events = decoder.ints(all)?;
+        Ok(Self { codes, marks, records, events })
+    }
+
+    /// How many payloads follow.
+    pub(crate) fn payloads(&self) -> usize {
+        let payloads = self.codes.iter().map(|code| if code & 1 == 1 { code >> 1 } else { 1 });
+        payloads.fold(0, u64::saturating_add) as usize
+    }
+
+    /// How many records there are.
+    pub(crate) fn records(&self) -> usize {
+        self.records.iter().fold(0, |sum, records| u64::saturating_add(sum, *records)) as usize
+    }
+
+    /// Puts the cells together. `payload` reads the next payload, `record` is given each record, with the place of its cell.
+    pub(crate) fn cells<T>(
+        self,
+        decoder: &mut Decoder<'_>,
+        mut payload: impl FnMut(&mut Decoder<'_>, Dot) -> Result<T, DecodeError>,
+        mut record: impl FnMut(usize, Dot) -> Result<(), DecodeError>,
+    ) -> Result<Vec<Cell<T>>, DecodeError> {
+        let mut cells = Vec::with_capacity(self.codes.len());
+        let mut general = self.marks.iter().zip(self.records.iter().chain(std::iter::repeat(&0)));
+        let mut events = self.events.iter();
+        for (place, code) in self.codes.iter().enumerate() {
+            if code & 1 == 0 {
+                let dot = decoder.event(code >> 1)?;
+                let value = payload(decoder, dot)?;
+                cells.push(Cell::One { time: dot.time, origin: dot.origin, value });
+                continue;
+            }
+            let at = decoder.at();
+            let (marks, records) = general.next().map_or((0, 0), |(marks, records)| (*marks, *records));
+            let len = (code >> 1) as usize;
+            let mut live = Lives::with_capacity(len);
+            let mut seen = Vec::with_capacity(len.saturating_add(marks as usize));
+            for number in events.by_ref().take(len) {
+                seen.push(decoder.event(*number)?);
+            }
+            for dot in &seen {
+                live.push(Live { dot: *dot, value: payload(decoder, *dot)? });
+            }
+            for number in events.by_ref().take(marks as usize) {
+                seen.push(decoder.event(*number)?);
+            }
+            for number in events.by_ref().take(records as usize) {
+                record(place, decoder.event(*number)?)?;
+            }
+            let seen = Marks::of_distinct(seen);
+            let seen = seen.ok_or(DecodeError::Repeated { what: "an event of one replica in a cell", at })?;
+            let mut cell = Cell::default();
+            cell.put(Many { live, seen });
+            cells.push(cell);
+        }
+        Ok(cells)
+    }
+}
+
+impl<T> Cell<T> {
+    /// Takes note of the events that the cell names.
+    #[inline]
+    pub(crate) fn note_events(&self, events: &mut Events) {
+        match self {
+            Self::One { time, origin, .. } => events.note(Dot { origin: *origin, time: *time }),
+            Self::Other(Some(many)) => many.seen.iter().for_each(|mark| events.note(mark)),
+            Self::Other(None) => {}
+        }
     }
 }
 

@@ -150,6 +150,7 @@ pub mod derived {
     pub use crate::wire::decode::Decoder;
     pub use crate::wire::encode::Encoder;
     pub use crate::wire::error::DecodeError;
+    pub use crate::wire::events::Events;
 }
 
 #[cfg(any(doc, doctest))]

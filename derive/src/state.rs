@@ -162,52 +162,64 @@ fn delta(input: &Input<'_>) -> TokenStream {
 fn bytes(input: &Input<'_>) -> TokenStream {
     let bitmap = each(
         input,
-        |Field { ident, of, number, .. }| code!((u64::from(!#of::is_bottom(&self.#ident)) << #number)),
+        |Field { ident, of, number, .. }| code!((u64::from(!#of::is_bottom(&whole.#ident)) << #number)),
     );
-    let encode = each(input, |Field { ident, of, number, .. }| {
+    let note = each(input, |Field { ident, of, .. }| code!(#of::note_events(&self.#ident, events);));
+    let encode = each(input, |Field { ident, ty, of, number, .. }| {
         code! {
-            if bitmap >> #number & 1 == 1 {
-                #of::encode(&self.#ident, encoder);
+            let present = column.iter().zip(&bitmaps).filter(|(_, bitmap)| **bitmap >> #number & 1 == 1);
+            let present: ::std::vec::Vec<&#ty> = present.map(|(whole, _)| &whole.#ident).collect();
+            if !present.is_empty() {
+                #of::encode(&present, encoder);
             }
         }
     });
-    let decode = each(input, |Field { ident, of, number, .. }| {
+    let decode = each(input, |field @ Field { of, number, .. }| {
+        let local = field.local();
         code! {
-            #ident: if bitmap >> #number & 1 == 1 { #of::decode(decoder)? } else { #of::bottom() }
+            let count = bitmaps.iter().filter(|bitmap| **bitmap >> #number & 1 == 1).count();
+            let mut #local = if count > 0 { #of::decode(count, decoder)? } else { ::std::vec::Vec::new() }.into_iter();
+        }
+    });
+    let put = each(input, |field @ Field { ident, of, number, .. }| {
+        let local = field.local();
+        code! {
+            #ident: if bitmap >> #number & 1 == 1 { #local.next().unwrap_or_else(#of::bottom) } else { #of::bottom() }
         }
     });
     let canonical = each(input, |Field { ident, of, .. }| code!(#of::canonical(&self.#ident, canonical);));
     let known = u64::MAX >> (u64::BITS as usize - input.fields.len());
     code! {
-        fn encode(&self, encoder: &mut ::driftless::derived::Encoder) {
-            let bitmap: u64 = #(#bitmap)|*;
-            encoder.array(1 + bitmap.count_ones() as usize);
-            encoder.uint(bitmap);
+        fn note_events(&self, events: &mut ::driftless::derived::Events) {
+            #(#note)*
+        }
+
+        fn encode(column: &[&Self], encoder: &mut ::driftless::derived::Encoder) {
+            let bitmaps: ::std::vec::Vec<u64> = column.iter().map(|whole| #(#bitmap)|*).collect();
+            encoder.ints(&bitmaps);
             #(#encode)*
         }
 
         fn decode(
+            count: usize,
             decoder: &mut ::driftless::derived::Decoder<'_>,
-        ) -> ::core::result::Result<Self, ::driftless::derived::DecodeError> {
+        ) -> ::core::result::Result<::std::vec::Vec<Self>, ::driftless::derived::DecodeError> {
+            if count == 0 {
+                return ::core::result::Result::Ok(::std::vec::Vec::new());
+            }
             decoder.nested(|decoder| {
-                let start = decoder.at();
-                let len = decoder.array()?;
                 let at = decoder.at();
-                let bitmap = decoder.uint()?;
-                let unknown = bitmap & !#known;
-                if unknown != 0 {
+                let bitmaps = decoder.ints(count)?;
+                let unknown = bitmaps.iter().map(|bitmap| bitmap & !#known).find(|unknown| *unknown != 0);
+                if let ::core::option::Option::Some(unknown) = unknown {
                     let field = u64::from(unknown.trailing_zeros());
                     return ::core::result::Result::Err(
                         ::driftless::derived::DecodeError::UnknownField { field, at },
                     );
                 }
-                if len != 1 + bitmap.count_ones() as usize {
-                    return ::core::result::Result::Err(::driftless::derived::DecodeError::Expected {
-                        what: "a struct of as many fields as its bitmap says",
-                        at: start,
-                    });
-                }
-                ::core::result::Result::Ok(Self { #(#decode),* })
+                #(#decode)*
+                let put = |bitmap: u64| Self { #(#put),* };
+                ::core::result::Result::Ok(bitmaps.into_iter().map(put).collect())
             })
         }
 

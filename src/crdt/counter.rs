@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::origin::Origin;
-use crate::cell::Cell;
+use crate::cell::{Cell, Columns};
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::change::Path;
@@ -16,12 +16,11 @@ use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
 use crate::wire::canonical::Canonical;
+use crate::wire::column::{unzigzag, zigzag};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
-
-/// The values a payload is written as: the total, and how long before its stamp the run began.
-const ITEMS: usize = 2;
+use crate::wire::events::Events;
 
 /// What one replica has counted since it last counted from nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +37,13 @@ struct Removed {
     origin: Origin,
     stamp: Timestamp,
     total: i64,
+}
+
+impl Removed {
+    /// The event up to which the count was seen.
+    fn dot(&self) -> Dot {
+        Dot { origin: self.origin, time: self.stamp }
+    }
 }
 
 /// A 64-bit counter. Every increment counts exactly once, whatever is partitioned, repeated or reordered.
@@ -301,56 +307,69 @@ impl Crdt for Counter {
         *self = before.take();
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
-        let payload = |encoder: &mut Encoder, dot: Dot, total: &Total| {
-            encoder.int(total.total);
-            encoder.uint(dot.time.bits() - total.run.bits());
-        };
-        if self.removed().is_empty() {
-            self.cell.encode(encoder, ITEMS, payload);
-            return;
-        }
-        encoder.array(3);
-        self.cell.encode_general(encoder, ITEMS, payload);
-        encoder.array(self.removed().len() * 2);
-        let mut records = self.removed().to_vec();
-        records.sort_unstable_by_key(|removed| encoder.place(removed.origin));
-        for removed in records {
-            encoder.dot(Dot { origin: removed.origin, time: removed.stamp });
-            encoder.int(removed.total);
+    fn note_events(&self, events: &mut Events) {
+        self.cell.note_events(events);
+        for removed in self.removed() {
+            events.note(removed.dot());
         }
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let payload = |decoder: &mut Decoder<'_>, dot: Dot| {
-            let total = decoder.int()?;
-            let at = decoder.at();
-            let run = dot.time.bits().checked_sub(decoder.uint()?);
-            let run = run.filter(|run| *run > 0).ok_or(DecodeError::Stamp { at })?;
-            Ok(Total { total, run: Timestamp::from_bits(run) })
-        };
-        if !decoder.is_array_of_arrays(3) {
-            let cell = Cell::decode(decoder, ITEMS, payload)?;
-            return Ok(Self { cell, removed: None });
+    fn encode(column: &[&Self], encoder: &mut Encoder) {
+        let mut columns = Columns::with_capacity(column.len());
+        let (mut totals, mut runs, mut removed) = (Vec::with_capacity(column.len()), Vec::new(), Vec::new());
+        for counter in column {
+            let records = counter.removed().iter().map(|record| (encoder.number(record.dot()), record));
+            let mut records: Vec<_> = records.collect();
+            records.sort_unstable_by_key(|(number, _)| *number);
+            let dots: Vec<Dot> = records.iter().map(|(_, record)| record.dot()).collect();
+            columns.push(&counter.cell, &dots, encoder);
+            removed.extend(records.iter().map(|(_, record)| zigzag(record.total)));
+            for (dot, total) in counter.cell.live() {
+                totals.push(zigzag(total.total));
+                runs.push(dot.time.bits() - total.run.bits());
+            }
         }
-        decoder.array()?;
-        let mut counter = Self { cell: Cell::decode_general(decoder, ITEMS, payload)?, removed: None };
+        columns.write(true, encoder);
+        encoder.ints(&totals);
+        encoder.ints(&runs);
+        encoder.ints(&removed);
+    }
+
+    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+        let columns = Columns::read::<Total>(count, true, decoder)?;
         let at = decoder.at();
-        let len = decoder.array()?;
-        if len == 0 || len % 2 != 0 {
-            return Err(DecodeError::Expected { what: "the records of removed counts", at });
+        let totals = decoder.ints(columns.payloads())?;
+        let runs = decoder.ints(columns.payloads())?;
+        let records = decoder.room::<Removed>(columns.records())?;
+        let removed = decoder.ints(records)?;
+        let mut totals = totals.into_iter().zip(runs);
+        let mut removed = removed.into_iter();
+        let mut records: Vec<(usize, Removed)> = Vec::new();
+        let payload = |_: &mut Decoder<'_>, dot: Dot| {
+            let (total, since) = totals.next().unwrap_or_default();
+            let run = dot.time.bits().checked_sub(since).filter(|run| *run > 0);
+            let run = run.ok_or(DecodeError::Stamp { at })?;
+            Ok(Total { total: unzigzag(total), run: Timestamp::from_bits(run) })
+        };
+        let record = |place: usize, dot: Dot| {
+            let total = unzigzag(removed.next().unwrap_or_default());
+            records.push((place, Removed { origin: dot.origin, stamp: dot.time, total }));
+            Ok(())
+        };
+        let cells = columns.cells(decoder, payload, record)?;
+        let mut counters: Vec<_> = cells.into_iter().map(|cell| Self { cell, removed: None }).collect();
+        for records in records.chunk_by(|(a, _), (b, _)| a == b) {
+            let place = records.first().map_or(0, |(place, _)| *place);
+            let mut records: Vec<Removed> = records.iter().map(|(_, record)| *record).collect();
+            records.sort_unstable_by_key(|record| record.origin);
+            if !records.is_sorted_by(|a, b| a.origin < b.origin) {
+                return Err(DecodeError::Repeated { what: "the record of a removed count", at });
+            }
+            if let Some(counter) = counters.get_mut(place) {
+                counter.removed = Some(records.into());
+            }
         }
-        let mut records = Vec::with_capacity(decoder.room::<Removed>(len / 2, 2)?);
-        for _ in 0..len / 2 {
-            let dot = decoder.dot()?;
-            records.push(Removed { origin: dot.origin, stamp: dot.time, total: decoder.int()? });
-        }
-        records.sort_unstable_by_key(|record| record.origin);
-        if !records.is_sorted_by(|a, b| a.origin < b.origin) {
-            return Err(DecodeError::Repeated { what: "the record of a removed count", at });
-        }
-        counter.removed = Some(records.into());
-        Ok(counter)
+        Ok(counters)
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {

@@ -1,7 +1,7 @@
 //! A flag that is on or off.
 
 use crate::causal::dot::Marks;
-use crate::cell::Cell;
+use crate::cell::{Cell, Columns};
 use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
@@ -14,9 +14,7 @@ use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
-
-/// The values a payload is written as: none.
-const ITEMS: usize = 0;
+use crate::wire::events::Events;
 
 /// A flag in which enabling wins over a concurrent disabling.
 ///
@@ -138,13 +136,20 @@ impl Crdt for Flag {
         self.cell = before.take();
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
-        self.cell.encode(encoder, ITEMS, |_, _, ()| {});
+    fn note_events(&self, events: &mut Events) {
+        self.cell.note_events(events);
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let cell = Cell::decode(decoder, ITEMS, |_, _| Ok(()))?;
-        Ok(Self { cell })
+    fn encode(column: &[&Self], encoder: &mut Encoder) {
+        let mut columns = Columns::with_capacity(column.len());
+        column.iter().for_each(|flag| columns.push(&flag.cell, &[], encoder));
+        columns.write(false, encoder);
+    }
+
+    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+        let columns = Columns::read::<()>(count, false, decoder)?;
+        let cells = columns.cells(decoder, |_, _| Ok(()), |_, _| Ok(()))?;
+        Ok(cells.into_iter().map(|cell| Self { cell }).collect())
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {

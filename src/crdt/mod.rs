@@ -43,6 +43,7 @@ use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
+use crate::wire::events::Events;
 
 /// A plain value that a register can hold: anything that serde can write and read back as it was.
 ///
@@ -268,11 +269,17 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     fn undo(&mut self, steps: &[u32], before: &mut Before);
 
+    /// Takes note of all events that [`encode`](Self::encode) names.
     #[doc(hidden)]
-    fn encode(&self, encoder: &mut Encoder);
+    fn note_events(&self, events: &mut Events);
 
+    /// Writes a column of instances, none of them at bottom. Of none it writes nothing.
     #[doc(hidden)]
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError>;
+    fn encode(column: &[&Self], encoder: &mut Encoder);
+
+    /// Reads a column of so many instances.
+    #[doc(hidden)]
+    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError>;
 
     #[doc(hidden)]
     fn canonical(&self, canonical: &mut Canonical<'_>);

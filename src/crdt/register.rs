@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::causal::dot::Marks;
-use crate::cell::Cell;
+use crate::cell::{Cell, Columns};
 use crate::clock::Timestamp;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
@@ -17,9 +17,7 @@ use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
-
-/// The values a payload is written as: the value alone.
-const ITEMS: usize = 1;
+use crate::wire::events::Events;
 
 macro_rules! register {
     ($name:ident, $read:expr) => {
@@ -226,13 +224,28 @@ macro_rules! register {
                 self.cell = before.take();
             }
 
-            fn encode(&self, encoder: &mut Encoder) {
-                self.cell.encode(encoder, ITEMS, |encoder, _, value| encoder.value(value));
+            fn note_events(&self, events: &mut Events) {
+                self.cell.note_events(events);
             }
 
-            fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-                let cell = Cell::decode(decoder, ITEMS, |decoder, _| decoder.value())?;
-                Ok(Self { cell })
+            fn encode(column: &[&Self], encoder: &mut Encoder) {
+                let mut columns = Columns::with_capacity(column.len());
+                column.iter().for_each(|register| columns.push(&register.cell, &[], encoder));
+                columns.write(false, encoder);
+                for register in column {
+                    register.all().for_each(|value| encoder.value(value));
+                    if encoder.is_over() {
+                        return;
+                    }
+                }
+            }
+
+            fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+                let columns = Columns::read::<T>(count, false, decoder)?;
+                // Each value takes a byte at least.
+                decoder.follow(columns.payloads())?;
+                let cells = columns.cells(decoder, |decoder, _| decoder.value(), |_, _| Ok(()))?;
+                Ok(cells.into_iter().map(|cell| Self { cell }).collect())
             }
 
             fn canonical(&self, canonical: &mut Canonical<'_>) {

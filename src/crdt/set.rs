@@ -20,6 +20,7 @@ use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
+use crate::wire::events::Events;
 
 /// A set in which adding wins over a concurrent removal: an observed-remove set.
 ///
@@ -222,13 +223,18 @@ impl<T: Key> Crdt for OrSet<T> {
         self.elements.undo(steps, before);
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
-        self.elements.encode(encoder);
+    fn note_events(&self, events: &mut Events) {
+        self.elements.note_events(events);
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let elements = MergeMap::decode(decoder)?;
-        Ok(Self { elements })
+    fn encode(column: &[&Self], encoder: &mut Encoder) {
+        let elements: Vec<_> = column.iter().map(|set| &set.elements).collect();
+        MergeMap::encode(&elements, encoder);
+    }
+
+    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+        let column = MergeMap::decode(count, decoder)?;
+        Ok(column.into_iter().map(|elements| Self { elements }).collect())
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {

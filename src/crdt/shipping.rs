@@ -35,7 +35,7 @@ impl Since {
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Splitter {
-    pub(crate) encoder: Encoder,
+    encoder: Encoder,
     /// The bytes that are left in the chunk.
     room: usize,
     /// Whether the chunk holds anything yet. The first part of a chunk is taken even if it alone is too large.
@@ -43,8 +43,9 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    pub(crate) fn new(encoder: Encoder, room: usize) -> Self {
-        Self { encoder, room, is_begun: false }
+    /// For a chunk of `room` bytes; `newest` is the greatest millisecond of its vectors.
+    pub(crate) fn new(newest: u64, room: usize) -> Self {
+        Self { encoder: Encoder::measuring(newest), room, is_begun: false }
     }
 
     /// Whether the chunk is full.
@@ -58,11 +59,7 @@ impl Splitter {
 
     /// Measures what `encode` writes; stops it once that is more than there is room for.
     pub(crate) fn fits(&mut self, encode: impl FnOnce(&mut Encoder)) -> Option<usize> {
-        self.encoder.clear();
-        self.encoder.cap(self.room);
-        encode(&mut self.encoder);
-        let bytes = self.encoder.len();
-        (bytes <= self.room).then_some(bytes)
+        self.encoder.measured(self.room, encode)
     }
 
     /// Ends the chunk here.
@@ -70,8 +67,9 @@ impl Splitter {
         self.room = 0;
     }
 
-    /// Takes room for a part.
+    /// Takes room for the part that was measured last.
     pub(crate) fn take(&mut self, bytes: usize) {
+        self.encoder.take_measured();
         self.room = self.room.saturating_sub(bytes);
         self.is_begun = true;
     }
@@ -82,7 +80,7 @@ impl Splitter {
         if value.is_bottom() {
             return T::bottom();
         }
-        match self.fits(|encoder| value.encode(encoder)) {
+        match self.fits(|encoder| T::encode(&[&*value], encoder)) {
             Some(bytes) => self.take(bytes),
             None if !self.is_begun => self.take(self.room),
             None => {

@@ -14,23 +14,27 @@ use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::shipping::Splitter;
 use crate::delta::{Chunk, Delta};
+use crate::wire::column::{unzigzag, write_varint, zigzag};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::{DecodeError, EncodeError};
+use crate::wire::events::Events;
 use crate::wire::limits::Limits;
+use crate::wire::stamp::Written;
 
 /// The version of the format that this release writes and reads.
-const VERSION: u64 = 1;
-/// The flags share an integer with the version.
+const VERSION: u8 = 2;
+/// The flags share a byte with the version.
 const FLAG_BITS: u32 = 3;
-const FLAGS: u64 = (1 << FLAG_BITS) - 1;
-/// Two counts of ids share an integer; each is at most [`Limits::MAX_REPLICAS`].
-const COUNT_BITS: u32 = 13;
-const COUNT: u64 = (1 << COUNT_BITS) - 1;
+const FLAGS: u8 = (1 << FLAG_BITS) - 1;
 /// The message is all that the sender holds.
-const COMPLETE: u64 = 1;
+const COMPLETE: u8 = 1;
 /// The message is a chunk of a transfer.
-const CHUNK: u64 = 2;
+const CHUNK: u8 = 2;
+/// Beside the number of ids in short form that have news: whether there are ids in full.
+const HAS_NEW: u64 = 2;
+/// Whether there are ids without news.
+const HAS_UNCHANGED: u64 = 1;
 
 /// The short form of an id: for a replica that the receiver has seen events of, so that it can tell which one is meant.
 fn short(id: &ReplicaId) -> [u8; 2] {
@@ -38,18 +42,12 @@ fn short(id: &ReplicaId) -> [u8; 2] {
     words.iter().fold([0; 2], |short, word| [short[0] ^ word[0], short[1] ^ word[1]])
 }
 
-/// What tells that short forms were taken for the ids that the sender meant: a hash of all ids of the table, in full.
-fn check(ids: impl Iterator<Item = ReplicaId>) -> [u8; 4] {
+/// What tells that short forms were taken for the ids that the sender meant: a hash of all ids of the table, in full. The first
+/// half stands behind the table, lest the rest be read in vain; the second at the end of the message.
+fn checks(ids: impl Iterator<Item = ReplicaId>) -> [[u8; 2]; 2] {
     let bytes: Vec<u8> = ids.flat_map(|id| *id.as_bytes()).collect();
-    let [a, b, c, d, ..] = xxh3_64(&bytes).to_be_bytes();
-    [a, b, c, d]
-}
-
-/// The number of parts of a message: version and flags, counts, ids; a stamp for each id where the delta ends, the base
-/// even if there are none, and one for each of the first `starts` where it begins; a cut; two parts of a chunk; the state.
-fn parts(ids: usize, starts: usize, is_complete: bool, is_chunk: bool) -> usize {
-    let counts = [3, ids.max(1), starts, usize::from(is_complete), if is_chunk { 2 } else { 0 }, 1];
-    counts.into_iter().fold(0, usize::saturating_add)
+    let [a, b, .., c, d] = xxh3_64(&bytes).to_be_bytes();
+    [[a, b], [c, d]]
 }
 
 /// The head of a message: who is named, and in which order.
@@ -60,6 +58,8 @@ struct Head {
     changed: Vec<Origin>,
     /// Those it knows and lacks nothing of, in short form.
     unchanged: Vec<Origin>,
+    /// What tells that the short forms are taken for whom they mean, if there are any.
+    checks: Option<[[u8; 2]; 2]>,
 }
 
 impl Head {
@@ -76,7 +76,7 @@ impl Head {
             let start = shorts.partition_point(|other| *other < short(id));
             shorts.get(start.saturating_add(1)) != Some(&short(id))
         };
-        let mut head = Self { new: Vec::new(), changed: Vec::new(), unchanged: Vec::new() };
+        let mut head = Self { new: Vec::new(), changed: Vec::new(), unchanged: Vec::new(), checks: None };
         for Dot { origin, time } in named {
             let from = delta.from.time(origin);
             if from == Timestamp::ZERO || !is_clear(delta.origins.id(origin)) {
@@ -87,6 +87,9 @@ impl Head {
                 head.unchanged.push(origin);
             }
         }
+        if !head.changed.is_empty() || !head.unchanged.is_empty() {
+            head.checks = Some(checks(head.named().map(|origin| *delta.origins.id(origin))));
+        }
         Ok(head)
     }
 
@@ -94,57 +97,133 @@ impl Head {
         self.new.iter().chain(&self.changed).chain(&self.unchanged).copied()
     }
 
-    fn encode<S: Crdt>(&self, delta: &Delta<S>, chunk: Option<Chunk>) -> Encoder {
-        let count = self.named().count();
-        let mut places = vec![u32::MAX; delta.origins.len()];
-        for (place, origin) in self.named().enumerate() {
-            if let Some(slot) = places.get_mut(origin.index()) {
-                *slot = place as u32;
-            }
+    /// Writes all that stands before the events.
+    fn write<S: Crdt>(&self, delta: &Delta<S>, chunk: Option<Chunk>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+        let flags = flag(COMPLETE, delta.cut.is_some()) | flag(CHUNK, chunk.is_some());
+        out.push(VERSION << FLAG_BITS | flags);
+        let (new, changed, unchanged) = (self.new.len(), self.changed.len(), self.unchanged.len());
+        let has_new = if new > 0 { HAS_NEW } else { 0 };
+        let has_unchanged = if unchanged > 0 { HAS_UNCHANGED } else { 0 };
+        write_varint(&mut out, (changed as u64) << 2 | has_new | has_unchanged);
+        for count in [new, unchanged].into_iter().filter(|count| *count > 0) {
+            write_varint(&mut out, count as u64);
         }
-        let mut ids = Vec::new();
         for origin in &self.new {
-            ids.extend_from_slice(delta.origins.id(*origin).as_bytes());
+            out.extend_from_slice(delta.origins.id(*origin).as_bytes());
         }
         for origin in self.changed.iter().chain(&self.unchanged) {
-            ids.extend_from_slice(&short(delta.origins.id(*origin)));
+            out.extend_from_slice(&short(delta.origins.id(*origin)));
         }
-        if count > self.new.len() {
-            ids.extend_from_slice(&check(self.named().map(|origin| *delta.origins.id(origin))));
+        if let Some([early, _]) = self.checks {
+            out.extend_from_slice(&early);
         }
-        let base = self.named().next().map_or(Timestamp::ZERO, |origin| delta.to.time(origin));
-        let mut encoder = Encoder::new(places, count, base);
-        let starts = self.new.len().saturating_add(self.changed.len());
-        encoder.array(parts(count, starts, delta.cut.is_some(), chunk.is_some()));
-        let flag = |flag: u64, is_set: bool| if is_set { flag } else { 0 };
-        let flags = flag(COMPLETE, delta.cut.is_some()) | flag(CHUNK, chunk.is_some());
-        encoder.uint(VERSION << FLAG_BITS | flags);
-        encoder.uint((self.new.len() << COUNT_BITS | self.changed.len()) as u64);
-        encoder.bin(&ids);
-        encoder.uint(base.bits());
-        for (place, origin) in self.named().enumerate() {
-            if place > 0 {
-                encoder.stamp(delta.to.time(origin));
-            }
-            let from = delta.from.time(origin);
-            if from == Timestamp::ZERO {
-                encoder.nil();
-            } else if place < starts {
-                encoder.stamp(from);
-            }
-        }
+        self.write_vectors(delta, &mut out);
         if let Some(cut) = &delta.cut {
-            encoder.array(count);
             for origin in self.named() {
-                encoder.stamp(cut.time(origin));
+                write_cut(cut.time(origin), delta.to.time(origin), &mut out);
             }
         }
         if let Some(chunk) = chunk {
-            encoder.uint(chunk.index << 1 | u64::from(chunk.is_last));
-            encoder.uint(chunk.follows);
+            write_varint(&mut out, chunk.index << 1 | u64::from(chunk.is_last));
+            if chunk.index > 0 {
+                out.extend_from_slice(&chunk.follows.to_be_bytes());
+            }
         }
-        encoder
+        out
     }
+
+    /// Writes `from` and `to`.
+    fn write_vectors<S: Crdt>(&self, delta: &Delta<S>, out: &mut Vec<u8>) {
+        let mut before = None;
+        for (place, origin) in self.named().enumerate() {
+            let (from, to) = (delta.from.time(origin), delta.to.time(origin));
+            let is_new = place < self.new.len();
+            if is_new && from == Timestamp::ZERO {
+                let to = beside(to, &mut before);
+                write_varint(out, to.code() << 1 | 1);
+                to.write_counter(out);
+                continue;
+            }
+            let from_beside = beside(from, &mut before);
+            write_varint(out, if is_new { from_beside.code() << 1 } else { from_beside.code() });
+            from_beside.write_counter(out);
+            if place < self.new.len().saturating_add(self.changed.len()) {
+                Written::after(to, from.millis()).write(out);
+                before = Some(to.millis());
+            }
+        }
+    }
+
+    /// The whole message.
+    fn encode<S: Crdt>(
+        &self,
+        delta: &Delta<S>,
+        state: &S,
+        chunk: Option<Chunk>,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let mut out = self.write(delta, chunk);
+        if state.is_bottom() {
+            Events::write_none(&mut out);
+        } else {
+            let mut places = vec![u32::MAX; delta.origins.len()];
+            for (place, origin) in self.named().enumerate() {
+                if let Some(slot) = places.get_mut(origin.index()) {
+                    *slot = place as u32;
+                }
+            }
+            let mut events = Events::new(places);
+            state.note_events(&mut events);
+            events.sort();
+            let with_news = self.named().zip(0_u32..).take(self.new.len().saturating_add(self.changed.len()));
+            let mut ends: Vec<_> = with_news.map(|(origin, place)| (delta.to.time(origin), place)).collect();
+            ends.sort_unstable();
+            events.write(&mut out, &ends, newest(&delta.to));
+            let mut encoder = Encoder::new(out, events);
+            S::encode(&[state], &mut encoder);
+            out = encoder.finish()?;
+        }
+        if let Some([_, late]) = self.checks {
+            out.extend_from_slice(&late);
+        }
+        Ok(out)
+    }
+}
+
+/// The greatest millisecond of a vector.
+fn newest(vector: &Frontier) -> u64 {
+    vector.iter().map(|dot| dot.time.millis()).max().unwrap_or_default()
+}
+
+/// A stamp beside the one that was written before it, which it becomes.
+fn beside(stamp: Timestamp, before: &mut Option<u64>) -> Written {
+    let millis = match before.replace(stamp.millis()) {
+        None => stamp.millis(),
+        Some(before) => zigzag(stamp.millis().wrapping_sub(before) as i64),
+    };
+    Written { millis, counter: stamp.counter() }
+}
+
+/// The stamp that [`beside`] was given.
+fn of_beside(written: Written, before: &mut Option<u64>) -> Option<Timestamp> {
+    let millis = match *before {
+        None => written.millis,
+        Some(before) => before.checked_add_signed(unzigzag(written.millis))?,
+    };
+    *before = Some(millis);
+    Timestamp::new(millis, written.counter).ok()
+}
+
+/// Writes of one replica which marks the sender has dropped, beside what it has seen.
+fn write_cut(cut: Timestamp, to: Timestamp, out: &mut Vec<u8>) {
+    if cut == Timestamp::ZERO {
+        write_varint(out, 0);
+        return;
+    }
+    let written = Written { millis: to.millis().saturating_sub(cut.millis()), counter: cut.counter() };
+    write_varint(out, written.code().saturating_add(1));
+    written.write_counter(out);
 }
 
 impl<S: Crdt> Delta<S> {
@@ -158,10 +237,7 @@ impl<S: Crdt> Delta<S> {
     /// # Errors
     /// [`EncodeError`]: a value of the application cannot be serialized, or there are too many replicas.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
-        let head = Head::of(self)?;
-        let mut encoder = head.encode(self, None);
-        encode_state(&self.state, &mut encoder);
-        encoder.finish()
+        Head::of(self)?.encode(self, &self.state, None)
     }
 
     /// The delta as messages of at most about `chunk_bytes` bytes each, to be staged at the receiver in a
@@ -184,50 +260,43 @@ impl<S: Crdt> Delta<S> {
         known: &VersionVector,
     ) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::new(bytes, limits)?.with_hash_seed(hash_seed);
-        let len = decoder.array()?;
-        let at = decoder.at();
-        let version = decoder.uint()?;
-        let flags = version & FLAGS;
-        if version >> FLAG_BITS != VERSION {
-            return Err(DecodeError::Version { found: version >> FLAG_BITS });
+        let [first] = decoder.array()?;
+        let (version, flags) = (first >> FLAG_BITS, first & FLAGS);
+        if version != VERSION {
+            return Err(DecodeError::Version { found: u64::from(version) });
         }
         if flags > COMPLETE | CHUNK {
-            return Err(DecodeError::Expected { what: "the flags of version 1", at });
+            return Err(DecodeError::Expected { what: "the flags of version 2", at: 0 });
         }
         let (is_complete, is_chunk) = (flags & COMPLETE != 0, flags & CHUNK != 0);
         let table = Table::decode(&mut decoder, known)?;
-        if len != parts(table.ids, table.starts(), is_complete, is_chunk) {
-            return Err(DecodeError::Expected {
-                what: "a message of as many parts as its head asks for",
-                at: 0,
-            });
-        }
         let at = decoder.at();
         let (from, to) = table.decode_vectors(&mut decoder)?;
         if is_complete && from.iter().next().is_some() {
             return Err(DecodeError::Stamp { at });
         }
-        let last = decoder.previous();
-        decoder.set_table(table.ids, to.clone(), last);
         let cut = if is_complete { Some(table.decode_cut(&mut decoder, &to)?) } else { None };
         let chunk = if is_chunk {
-            let (place, follows) = (decoder.uint()?, decoder.uint()?);
+            let place = decoder.varint()?;
+            let follows = if place >> 1 > 0 { u64::from_be_bytes(decoder.array()?) } else { 0 };
             Some(Chunk { index: place >> 1, is_last: place & 1 == 1, follows, hash: xxh3_64(bytes) })
         } else {
             None
         };
-        let state = if decoder.nil()? { S::bottom() } else { S::decode(&mut decoder)? };
+        let state = if decoder.events(table.ends(&to), table.ids, &to)? {
+            let column = S::decode(1, &mut decoder)?;
+            column.into_iter().next().unwrap_or_else(S::bottom)
+        } else {
+            S::bottom()
+        };
+        if let Some(late) = table.late
+            && decoder.array()? != late
+        {
+            return Err(DecodeError::UnknownReplica { at: table.at });
+        }
         decoder.finish()?;
         let origins = Arc::new(table.origins);
         Ok(Self { origins, from, to, cut, state, chunk, bytes: bytes.len(), rows_visited: 0 })
-    }
-}
-
-fn encode_state<S: Crdt>(state: &S, encoder: &mut Encoder) {
-    if state.is_bottom() {
-        encoder.nil();
-    } else {
-        state.encode(encoder);
     }
 }
 
@@ -237,37 +306,36 @@ struct Table {
     ids: usize,
     new: usize,
     changed: usize,
+    /// What is to stand at the end of the message.
+    late: Option<[u8; 2]>,
+    /// Where the table begins.
+    at: usize,
 }
 
 impl Table {
     fn decode(decoder: &mut Decoder<'_>, known: &VersionVector) -> Result<Self, DecodeError> {
-        let limit = decoder.limits().replicas.min(Limits::MAX_REPLICAS);
-        let too_many = DecodeError::Limit { limit: "replicas", allowed: limit };
-        let counts = decoder.uint()?;
-        let (new, changed) = (counts >> COUNT_BITS, counts & COUNT);
+        let counts = decoder.varint()?;
         let at = decoder.at();
-        let bytes = decoder.bin()?;
-        let new = usize::try_from(new).ok().filter(|new| *new <= limit).ok_or(too_many.clone())?;
-        let expected = DecodeError::Expected { what: "a table of ids", at };
-        let (full, shorts) = bytes.split_at_checked(new.saturating_mul(16)).ok_or(expected.clone())?;
-        let (shorts, expected_check) = match shorts.split_last_chunk::<4>() {
-            Some((shorts, check)) => (shorts, Some(check)),
-            None => (shorts, None),
+        let mut count_if = |is_there: bool| match if is_there { decoder.varint()? } else { 0 } {
+            0 if is_there => Err(DecodeError::Expected { what: "how many ids there are", at }),
+            count => Ok(count),
         };
-        let ((full, _), (shorts, rest)) = (full.as_chunks::<16>(), shorts.as_chunks::<2>());
-        if shorts.is_empty() != expected_check.is_none() {
-            return Err(expected);
-        }
-        let changed = usize::try_from(changed).ok().filter(|changed| *changed <= shorts.len());
-        let changed = changed.filter(|_| rest.is_empty()).ok_or(expected)?;
-        let ids = new.saturating_add(shorts.len());
+        let (new, changed) = (count_if(counts & HAS_NEW > 0)?, counts >> 2);
+        let unchanged = count_if(counts & HAS_UNCHANGED > 0)?;
+        let limit = decoder.limits().replicas.min(Limits::MAX_REPLICAS);
+        let ids = decoder.sum([new, changed, unchanged])?;
         if ids > limit {
-            return Err(too_many);
+            return Err(DecodeError::Limit { limit: "replicas", allowed: limit });
         }
+        let (new, changed) = (new as usize, changed as usize);
+        let at = decoder.at();
+        let (full, _) = decoder.take(new.saturating_mul(16))?.as_chunks::<16>();
+        let (shorts, _) = decoder.take(ids.saturating_sub(new).saturating_mul(2))?.as_chunks::<2>();
         let mut origins = Origins::default();
         for id in full {
             origins.intern(ReplicaId::from_bytes(*id));
         }
+        let mut late = None;
         if !shorts.is_empty() {
             let mut by_short: Vec<_> = known.iter().map(|(id, _)| (short(&id), id)).collect();
             by_short.sort_unstable();
@@ -283,35 +351,54 @@ impl Table {
         if origins.len() != ids {
             return Err(DecodeError::Repeated { what: "a replica id", at });
         }
-        if expected_check.is_some_and(|expected| check(origins.ids().iter().copied()) != *expected) {
-            return Err(DecodeError::UnknownReplica { at });
+        if !shorts.is_empty() {
+            let [expected, expected_late] = checks(origins.ids().iter().copied());
+            if decoder.array()? != expected {
+                return Err(DecodeError::UnknownReplica { at });
+            }
+            late = Some(expected_late);
         }
-        Ok(Self { origins, ids, new, changed })
+        Ok(Self { origins, ids, new, changed, late, at })
     }
 
-    /// The number of ids for which the delta says where it begins, unless at the start of time.
+    /// The number of ids with news, or in full.
     fn starts(&self) -> usize {
         self.new.saturating_add(self.changed)
     }
 
+    /// The last events of the ids in full and of those with news, in their order.
+    fn ends(&self, to: &Frontier) -> Vec<Dot> {
+        let ids = (0..self.starts()).map(Origin::from_index);
+        let mut ends: Vec<Dot> = ids.map(|origin| Dot { origin, time: to.time(origin) }).collect();
+        ends.sort_unstable_by_key(|dot| (dot.time, dot.origin));
+        ends
+    }
+
     /// Reads `from` and `to`.
     fn decode_vectors(&self, decoder: &mut Decoder<'_>) -> Result<(Frontier, Frontier), DecodeError> {
-        let base = Timestamp::from_bits(decoder.uint()?);
-        decoder.set_table(0, Frontier::default(), base);
         let (mut from, mut to) = (Frontier::default(), Frontier::default());
+        let mut before = None;
         for place in 0..self.ids {
             let origin = Origin::from_index(place);
             let at = decoder.at();
-            let end = if place == 0 { base } else { decoder.stamp()? };
-            let start = if place < self.new && decoder.nil()? {
-                Timestamp::ZERO
+            let wrong = DecodeError::Stamp { at };
+            let code = decoder.varint()?;
+            let (code, is_end) = if place < self.new { (code >> 1, code & 1 == 1) } else { (code, false) };
+            let written = decoder.read("a stamp", |rest| Written::of_code(code, rest))?;
+            let first = of_beside(written, &mut before).ok_or(wrong.clone())?;
+            let (start, end) = if is_end {
+                (Timestamp::ZERO, first)
             } else if place < self.starts() {
-                decoder.stamp()?
+                let written = decoder.read("a stamp", Written::read)?;
+                let millis = first.millis().saturating_add(written.millis);
+                before = Some(millis);
+                let end = Timestamp::new(millis, written.counter);
+                (first, end.map_err(|_| wrong.clone())?)
             } else {
-                end
+                (first, first)
             };
             if end == Timestamp::ZERO || start > end {
-                return Err(DecodeError::Stamp { at });
+                return Err(wrong);
             }
             to.raise(Dot { origin, time: end });
             from.raise(Dot { origin, time: start });
@@ -321,16 +408,19 @@ impl Table {
 
     /// Reads the marks that the sender has dropped; all of them it has seen.
     fn decode_cut(&self, decoder: &mut Decoder<'_>, to: &Frontier) -> Result<Frontier, DecodeError> {
-        let at = decoder.at();
-        if decoder.array()? != self.ids {
-            return Err(DecodeError::Expected { what: "a stamp for each id", at });
-        }
         let mut cut = Frontier::default();
         for place in 0..self.ids {
-            let at = decoder.at();
-            let dot = Dot { origin: Origin::from_index(place), time: decoder.stamp()? };
-            if !to.covers(dot) {
-                return Err(DecodeError::Stamp { at });
+            let origin = Origin::from_index(place);
+            let wrong = DecodeError::Stamp { at: decoder.at() };
+            let Some(code) = decoder.varint()?.checked_sub(1) else {
+                continue;
+            };
+            let written = decoder.read("a stamp", |rest| Written::of_code(code, rest))?;
+            let millis = to.time(origin).millis().checked_sub(written.millis).ok_or(wrong.clone())?;
+            let time = Timestamp::new(millis, written.counter).map_err(|_| wrong.clone())?;
+            let dot = Dot { origin, time };
+            if time == Timestamp::ZERO || !to.covers(dot) {
+                return Err(wrong);
             }
             cut.raise(dot);
         }
@@ -362,15 +452,13 @@ impl<S: Crdt> Iterator for Chunks<S> {
             Err(error) => return Some(Err(error)),
         };
         let chunk = Chunk { index, is_last: false, follows: self.previous, hash: 0 };
-        let encoder = head.encode(&self.delta, Some(chunk));
+        let bytes = head.write(&self.delta, Some(chunk)).len();
         // A head of very many ids would leave room for one row: it may cost four times what it brings, and no more.
-        let room = self.room.saturating_sub(encoder.len()).max(encoder.len() / 4).max(1);
-        let mut splitter = Splitter::new(encoder, room);
+        let room = self.room.saturating_sub(bytes).max(bytes / 4).max(1);
+        let mut splitter = Splitter::new(newest(&self.delta.to), room);
         let part = self.delta.state.split(&mut splitter);
         let is_last = self.delta.state.is_bottom();
-        let mut encoder = head.encode(&self.delta, Some(Chunk { is_last, ..chunk }));
-        encode_state(&part, &mut encoder);
-        let message = encoder.finish();
+        let message = head.encode(&self.delta, &part, Some(Chunk { is_last, ..chunk }));
         if let Ok(bytes) = &message {
             self.next = (!is_last).then_some(index.saturating_add(1));
             self.previous = xxh3_64(bytes);

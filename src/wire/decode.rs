@@ -3,13 +3,13 @@
 use rmp::Marker;
 use serde::de::DeserializeOwned;
 
-use crate::causal::dot::{Dot, Marks};
+use crate::causal::dot::Dot;
 use crate::causal::frontier::Frontier;
-use crate::causal::origin::Origin;
-use crate::clock::Timestamp;
+use crate::wire::column::{self, Flaw};
+use crate::wire::encode;
 use crate::wire::error::DecodeError;
+use crate::wire::events::{self, Count};
 use crate::wire::limits::Limits;
-use crate::wire::stamp;
 
 /// What an element of an application's list is taken to need in memory, whatever its type: as much as a dynamic value.
 const ELEMENT_BYTES: usize = 32;
@@ -27,11 +27,12 @@ pub struct Decoder<'a> {
     elements: usize,
     /// The memory taken for rows, entries, marks and elements of values.
     memory: usize,
-    /// The number of ids in the message's table; zero until it has been read.
-    ids: usize,
-    /// What the message claims to hold: no dot may be beyond it.
-    to: Frontier,
-    previous: Timestamp,
+    /// The rows of all maps so far.
+    rows: usize,
+    /// What the keys that were numbers in a dictionary count for.
+    looked_up: usize,
+    /// The events that the message names, by number.
+    events: Vec<Dot>,
     hash_seed: u64,
 }
 
@@ -47,9 +48,9 @@ impl<'a> Decoder<'a> {
             depth: 0,
             elements: 0,
             memory: 0,
-            ids: 0,
-            to: Frontier::default(),
-            previous: Timestamp::ZERO,
+            rows: 0,
+            looked_up: 0,
+            events: Vec::new(),
             hash_seed: 0,
         })
     }
@@ -61,18 +62,6 @@ impl<'a> Decoder<'a> {
 
     pub(crate) fn hash_seed(&self) -> u64 {
         self.hash_seed
-    }
-
-    /// Sets what dots are read against, once the head of the message has been read.
-    pub(crate) fn set_table(&mut self, ids: usize, to: Frontier, base: Timestamp) {
-        self.ids = ids;
-        self.to = to;
-        self.previous = base;
-    }
-
-    /// The stamp that was read last.
-    pub(crate) fn previous(&self) -> Timestamp {
-        self.previous
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -104,10 +93,15 @@ impl<'a> Decoder<'a> {
         self.at = self.at.saturating_add(bytes);
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let taken = self.rest().get(..len).ok_or(DecodeError::Truncated { at: self.bytes.len() })?;
         self.advance(len);
         Ok(taken)
+    }
+
+    /// So many bytes as they are.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.first_chunk().copied().ok_or(DecodeError::Truncated { at: self.bytes.len() })
     }
 
     fn number<const N: usize>(&mut self) -> Result<u64, DecodeError> {
@@ -115,8 +109,108 @@ impl<'a> Decoder<'a> {
         Ok(bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 
-    fn size(&mut self, number: u64) -> Result<usize, DecodeError> {
+    fn size(&self, number: u64) -> Result<usize, DecodeError> {
         usize::try_from(number).map_err(|_| DecodeError::Truncated { at: self.bytes.len() })
+    }
+
+    /// What stands next in a form that `read` reads; `what` it should be.
+    pub(crate) fn read<T>(
+        &mut self,
+        what: &'static str,
+        read: impl FnOnce(&mut &'a [u8]) -> Result<T, Flaw>,
+    ) -> Result<T, DecodeError> {
+        let mut rest = self.rest();
+        let read = read(&mut rest).map_err(|flaw| self.error(flaw, what))?;
+        self.at = self.bytes.len().saturating_sub(rest.len());
+        Ok(read)
+    }
+
+    fn error(&self, flaw: Flaw, what: &'static str) -> DecodeError {
+        match flaw {
+            Flaw::Truncated => DecodeError::Truncated { at: self.bytes.len() },
+            Flaw::Malformed => DecodeError::Expected { what, at: self.at },
+        }
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
+        self.read("a number", column::read_varint)
+    }
+
+    /// A column of numbers. There are as many as were counted before, by whatever they belong to.
+    ///
+    /// # Errors
+    /// Something else stands here, or a limit is exceeded.
+    pub fn ints(&mut self, count: usize) -> Result<Vec<u64>, DecodeError> {
+        // The column is let go of when what it tells has been read: its memory is checked, and not claimed.
+        self.afford(count.saturating_mul(size_of::<u64>()))?;
+        self.read("a column of numbers", |rest| column::read(rest, count))
+    }
+
+    /// The sum of numbers that say how much there is.
+    pub(crate) fn sum(&self, numbers: impl IntoIterator<Item = u64>) -> Result<usize, DecodeError> {
+        let sum = numbers.into_iter().fold(0, u64::saturating_add);
+        self.size(sum)
+    }
+
+    /// The table of events. `ends` are those of the vectors; none may be beyond `to`. Returns whether any state follows.
+    pub(crate) fn events(&mut self, ends: Vec<Dot>, ids: usize, to: &Frontier) -> Result<bool, DecodeError> {
+        let at = self.at;
+        self.events = match self.read("a table of events", Count::read)? {
+            Count::None => return Ok(false),
+            Count::Ends => ends,
+            Count::Listed(count) => {
+                self.elements(count)?;
+                self.claim(count.saturating_mul(size_of::<Dot>()))?;
+                self.afford(count.saturating_mul(size_of::<u64>()).saturating_mul(2))?;
+                let newest = to.iter().map(|dot| dot.time.millis()).max().unwrap_or_default();
+                let events = self.read("a table of events", |rest| events::read(rest, count, ids, newest));
+                events.map_err(|error| match error {
+                    DecodeError::Expected { .. } => DecodeError::Stamp { at },
+                    error => error,
+                })?
+            }
+        };
+        if self.events.iter().any(|event| !to.covers(*event)) {
+            return Err(DecodeError::Stamp { at });
+        }
+        Ok(true)
+    }
+
+    /// The event of a number that was read before.
+    #[inline]
+    pub(crate) fn event(&self, number: u64) -> Result<Dot, DecodeError> {
+        let place = usize::try_from(number).ok();
+        let event = place.and_then(|place| self.events.get(place)).copied();
+        event.ok_or(DecodeError::Stamp { at: self.at })
+    }
+
+    /// Counts elements, which may take no bytes at all.
+    pub(crate) fn elements(&mut self, count: usize) -> Result<(), DecodeError> {
+        self.elements = self.elements.saturating_add(count);
+        if self.elements > self.limits.elements {
+            return Err(DecodeError::Limit { limit: "elements", allowed: self.limits.elements });
+        }
+        Ok(())
+    }
+
+    /// Counts rows of maps, each of a key and a value. Their keys come later: there is no message of so few bytes in which there
+    /// could be more than two for each byte.
+    pub(crate) fn add_rows(&mut self, rows: usize) -> Result<(), DecodeError> {
+        self.rows = self.rows.saturating_add(rows);
+        if self.rows / 2 > self.bytes.len() {
+            return Err(DecodeError::Truncated { at: self.bytes.len() });
+        }
+        self.elements(rows.saturating_mul(2))
+    }
+
+    /// Whether keys may be numbers in a dictionary at `at`, where they would take `bytes` in full; counts them if so.
+    pub(crate) fn look_up(&mut self, at: usize, keys: usize, bytes: usize) -> bool {
+        encode::look_up(&mut self.looked_up, at, keys, bytes)
+    }
+
+    /// The memory that was claimed so far.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Notes `count` elements, each at least a byte long.
@@ -125,36 +219,40 @@ impl<'a> Decoder<'a> {
         if count > self.rest().len() {
             return Err(DecodeError::Truncated { at: self.bytes.len() });
         }
-        self.elements = self.elements.saturating_add(count);
-        if self.elements > self.limits.elements {
-            return Err(DecodeError::Limit { limit: "elements", allowed: self.limits.elements });
+        self.elements(count)?;
+        Ok(count)
+    }
+
+    /// Whether `count` things, each at least a byte long, can follow. Returns `count`.
+    pub(crate) fn follow(&self, count: usize) -> Result<usize, DecodeError> {
+        if count > self.rest().len() {
+            return Err(DecodeError::Truncated { at: self.bytes.len() });
         }
         Ok(count)
     }
 
-    /// Takes note of memory for `count` items that take at least `bytes` bytes each: never for more than the bytes that
-    /// follow could hold. Returns `count`.
-    pub(crate) fn room<T>(&mut self, count: usize, bytes: usize) -> Result<usize, DecodeError> {
-        if count > self.rest().len().checked_div(bytes).unwrap_or_default() {
-            return Err(DecodeError::Truncated { at: self.bytes.len() });
-        }
+    /// Takes note of memory for `count` items. Returns `count`.
+    pub(crate) fn room<T>(&mut self, count: usize) -> Result<usize, DecodeError> {
         self.claim(count.saturating_mul(size_of::<T>()))?;
         Ok(count)
     }
 
     fn claim(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        self.afford(bytes)?;
         self.memory = self.memory.saturating_add(bytes);
-        if self.memory > self.limits.memory_bytes {
+        Ok(())
+    }
+
+    /// Whether there is so much memory left.
+    fn afford(&self, bytes: usize) -> Result<(), DecodeError> {
+        if self.memory.saturating_add(bytes) > self.limits.memory_bytes {
             return Err(DecodeError::Limit { limit: "memory_bytes", allowed: self.limits.memory_bytes });
         }
         Ok(())
     }
 
     /// The head of an array: its length, which no more than the bytes that follow could hold.
-    ///
-    /// # Errors
-    /// Something else stands here, or a limit is exceeded.
-    pub fn array(&mut self) -> Result<usize, DecodeError> {
+    fn list(&mut self) -> Result<usize, DecodeError> {
         let at = self.at;
         let len = match self.peek()? {
             Marker::FixArray(len) => {
@@ -172,131 +270,6 @@ impl<'a> Decoder<'a> {
             _ => return Err(DecodeError::Expected { what: "an array", at }),
         };
         self.count(len)
-    }
-
-    /// An unsigned integer.
-    ///
-    /// # Errors
-    /// Something else stands here.
-    pub fn uint(&mut self) -> Result<u64, DecodeError> {
-        let at = self.at;
-        let expected = DecodeError::Expected { what: "an unsigned integer", at };
-        u64::try_from(self.integer()?).map_err(|_| expected)
-    }
-
-    pub(crate) fn int(&mut self) -> Result<i64, DecodeError> {
-        let at = self.at;
-        let expected = DecodeError::Expected { what: "a 64-bit integer", at };
-        i64::try_from(self.integer()?).map_err(|_| expected)
-    }
-
-    fn integer(&mut self) -> Result<i128, DecodeError> {
-        let at = self.at;
-        let marker = self.peek()?;
-        self.advance(1);
-        Ok(match marker {
-            Marker::FixPos(n) => i128::from(n),
-            Marker::FixNeg(n) => i128::from(n),
-            Marker::U8 => i128::from(self.number::<1>()?),
-            Marker::U16 => i128::from(self.number::<2>()?),
-            Marker::U32 => i128::from(self.number::<4>()?),
-            Marker::U64 => i128::from(self.number::<8>()?),
-            Marker::I8 => i128::from(self.number::<1>()? as i8),
-            Marker::I16 => i128::from(self.number::<2>()? as i16),
-            Marker::I32 => i128::from(self.number::<4>()? as i32),
-            Marker::I64 => i128::from(self.number::<8>()? as i64),
-            _ => {
-                self.at = at;
-                return Err(DecodeError::Expected { what: "an integer", at });
-            }
-        })
-    }
-
-    /// Whether nothing was ever written here; takes the byte if so.
-    ///
-    /// # Errors
-    /// The bytes end here.
-    pub fn nil(&mut self) -> Result<bool, DecodeError> {
-        let is_nil = self.peek()? == Marker::Null;
-        if is_nil {
-            self.advance(1);
-        }
-        Ok(is_nil)
-    }
-
-    /// Whether the next thing is an array.
-    pub(crate) fn is_array(&self) -> Result<bool, DecodeError> {
-        Ok(is_array(self.peek()?))
-    }
-
-    /// Whether the next thing is an array of `len` whose first element is an array.
-    pub(crate) fn is_array_of_arrays(&self, len: u8) -> bool {
-        let mut markers = self.rest().iter().map(|byte| Marker::from_u8(*byte));
-        markers.next() == Some(Marker::FixArray(len))
-            && matches!(markers.next(), Some(first) if is_array(first))
-    }
-
-    pub(crate) fn bin(&mut self) -> Result<&'a [u8], DecodeError> {
-        let at = self.at;
-        let len = match self.peek()? {
-            Marker::Bin8 => {
-                self.advance(1);
-                self.number::<1>()?
-            }
-            Marker::Bin16 => {
-                self.advance(1);
-                self.number::<2>()?
-            }
-            Marker::Bin32 => {
-                self.advance(1);
-                self.number::<4>()?
-            }
-            _ => return Err(DecodeError::Expected { what: "a byte string", at }),
-        };
-        let len = self.size(len)?;
-        self.take(len)
-    }
-
-    /// A stamp, beside the one before it.
-    pub(crate) fn stamp(&mut self) -> Result<Timestamp, DecodeError> {
-        Ok(self.coded(1)?.0)
-    }
-
-    /// A dot, which the message must claim to hold.
-    pub(crate) fn dot(&mut self) -> Result<Dot, DecodeError> {
-        let at = self.at;
-        let (time, place) = self.coded(self.ids as u64)?;
-        let dot = Dot { origin: Origin::from_index(place), time };
-        if time == Timestamp::ZERO || !self.to.covers(dot) {
-            return Err(DecodeError::Stamp { at });
-        }
-        Ok(dot)
-    }
-
-    pub(crate) fn marks(&mut self) -> Result<Marks, DecodeError> {
-        let at = self.at;
-        let len = self.array()?;
-        if len > self.ids {
-            return Err(DecodeError::Repeated { what: "a mark", at });
-        }
-        let mut dots = Vec::with_capacity(self.room::<Dot>(len, 1)?);
-        for _ in 0..len {
-            dots.push(self.dot()?);
-        }
-        Marks::of_distinct(dots).ok_or(DecodeError::Repeated { what: "a mark", at })
-    }
-
-    fn coded(&mut self, ids: u64) -> Result<(Timestamp, usize), DecodeError> {
-        let at = self.at;
-        let coded = if self.peek()? == Marker::Bin8 {
-            stamp::of_absolute(self.bin()?, ids)
-        } else {
-            let code = self.integer()?;
-            stamp::of_code(self.previous, code, ids)
-        };
-        let (time, place) = coded.ok_or(DecodeError::Stamp { at })?;
-        self.previous = time;
-        Ok((time, usize::try_from(place).map_err(|_| DecodeError::Stamp { at })?))
     }
 
     /// A value of the application. Its shape is checked against the limits before serde sees a byte of it.
@@ -371,7 +344,7 @@ impl<'a> Decoder<'a> {
             }
             Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
                 self.at = at;
-                let len = self.array()?;
+                let len = self.list()?;
                 return self.skip_all(len);
             }
             Marker::FixMap(len) => return self.skip_map(u64::from(len)),
@@ -413,10 +386,6 @@ impl<'a> Decoder<'a> {
     }
 }
 
-fn is_array(marker: Marker) -> bool {
-    matches!(marker, Marker::FixArray(_) | Marker::Array16 | Marker::Array32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -433,22 +402,8 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_lengths_of_every_width_are_read() {
-        let ends = [8, 16, 32, 64].map(|bits| i64::MAX >> (64 - bits));
-        let numbers = ends
-            .into_iter()
-            .flat_map(|end| [end, end.wrapping_add(1), -end, -end - 1, (-end).wrapping_sub(2)]);
-        for number in numbers.chain([0, 1, -1, -32, -33, 255, 256, 65_535, 65_536]) {
-            let mut bytes = Vec::new();
-            rmp::encode::write_sint(&mut bytes, number).unwrap();
-            assert_eq!(read(&bytes, |decoder| decoder.int()), Ok(number));
-            assert_eq!(read(&bytes, |decoder| decoder.uint()).ok(), u64::try_from(number).ok());
-        }
+    fn lists_of_every_length_are_read() {
         for len in [0, 1, 15, 16, 255, 256, 65_535, 65_536] {
-            let content = vec![7_u8; len];
-            let mut bytes = Vec::new();
-            rmp::encode::write_bin(&mut bytes, &content).unwrap();
-            assert_eq!(read(&bytes, |decoder| decoder.bin().map(<[u8]>::to_vec)), Ok(content));
             // An array of as many elements as bytes follow is the longest that there can be.
             let mut bytes = Vec::new();
             rmp::encode::write_array_len(&mut bytes, len as u32).unwrap();
@@ -460,6 +415,28 @@ mod tests {
                 assert_eq!(read(&bytes, |decoder| decoder.value::<Vec<u8>>()), short);
             }
         }
+    }
+
+    /// The column says in three bytes that there are so many numbers; what is to be told of them was counted before.
+    #[test]
+    fn a_column_is_not_read_beyond_the_memory_that_is_left() {
+        let bytes = [0, 7];
+        let ints = |count| read(&bytes, |decoder| decoder.ints(count)).map(|numbers| numbers.len());
+        assert_eq!(ints(1 << 21), Ok(1 << 21));
+        let refused = Err(DecodeError::Limit { limit: "memory_bytes", allowed: 1 << 24 });
+        assert_eq!(ints((1 << 21) + 1), refused);
+        assert_eq!(ints(usize::MAX), refused);
+        // It is let go of, and the next may take as much.
+        let twice = |decoder: &mut Decoder<'_>| Ok((decoder.ints(1 << 21)?.len(), decoder.ints(1)?.len()));
+        assert_eq!(read(&[0, 7, 5], twice), Ok((1 << 21, 1)));
+    }
+
+    #[test]
+    fn no_more_than_two_rows_a_byte_are_believed() {
+        let rows = |rows| read(&[0, 0, 0], |decoder| decoder.add_rows(rows).and(decoder.take(3).map(drop)));
+        assert_eq!(rows(7), Ok(()));
+        assert_eq!(rows(8), Err(DecodeError::Truncated { at: 3 }));
+        assert_eq!(rows(usize::MAX), Err(DecodeError::Truncated { at: 3 }));
     }
 
     #[test]
@@ -495,14 +472,12 @@ mod tests {
     #[test]
     fn memory_up_to_the_limit_is_given_and_no_more() {
         let twice = |decoder: &mut Decoder<'_>, second: usize| {
-            decoder.room::<[u8; 1 << 23]>(1, 1)?;
-            decoder.room::<[u8; 1 << 20]>(second, 1)?;
-            decoder.take(8).map(drop)
+            decoder.room::<[u8; 1 << 23]>(1)?;
+            decoder.room::<[u8; 1 << 20]>(second)
         };
-        assert_eq!(read(&[0; 8], |decoder| twice(decoder, 8)), Ok(()));
-        let refused = DecodeError::Truncated { at: 8 };
-        assert_eq!(read(&[0; 8], |decoder| twice(decoder, 9)), Err(refused));
+        assert_eq!(read(&[], |decoder| twice(decoder, 8)), Ok(8));
         let refused = DecodeError::Limit { limit: "memory_bytes", allowed: 1 << 24 };
-        assert_eq!(read(&[0; 9], |decoder| twice(decoder, 9)), Err(refused));
+        assert_eq!(read(&[], |decoder| twice(decoder, 9)), Err(refused.clone()));
+        assert_eq!(read(&[], |decoder| twice(decoder, usize::MAX)), Err(refused));
     }
 }

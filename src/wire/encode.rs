@@ -1,38 +1,104 @@
 //! Writing a message.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use crate::causal::dot::{Dot, Marks};
+use crate::causal::dot::Dot;
 use crate::causal::origin::Origin;
 use crate::clock::Timestamp;
+use crate::wire::column::{self, varint_len};
 use crate::wire::error::EncodeError;
-use crate::wire::stamp::{self, Code};
+use crate::wire::events::Events;
 
-/// Writes the parts of a message to bytes.
+/// How many bytes of keys may stand for a byte before them where keys are numbers in a dictionary: a few bytes must not stand
+/// for very many keys.
+const LOOKED_UP_OF_A_BYTE: usize = 8;
+
+/// What a key counts beside its bytes.
+const LOOKED_UP_KEY: usize = 4;
+
+/// Counts keys that are written as numbers in a dictionary at `at`, and would take `bytes` in full. Returns whether they may be.
+pub(super) fn look_up(looked_up: &mut usize, at: usize, keys: usize, bytes: usize) -> bool {
+    let counted = keys.saturating_mul(LOOKED_UP_KEY).saturating_add(bytes);
+    let sum = looked_up.saturating_add(counted);
+    let may = sum <= at.saturating_mul(LOOKED_UP_OF_A_BYTE);
+    if may {
+        *looked_up = sum;
+    }
+    may
+}
+
+/// The most bytes that the number of an event takes in a column, nearly always.
+const NUMBER_BYTES: usize = 2;
+
+/// Writes the state of a message to bytes, column by column.
 ///
 /// The first value that cannot be serialized is kept as the error of the whole; what follows it is written in vain.
 #[derive(Debug)]
 pub struct Encoder {
     out: Vec<u8>,
-    /// The place of each origin in the message's table of ids.
-    places: Vec<u32>,
-    /// The number of ids in that table.
-    ids: u64,
-    previous: Timestamp,
-    /// Loops may end early once there are more bytes than this: the result is only measured.
-    cap: usize,
+    events: Events,
+    /// What the keys that were written as numbers count for.
+    looked_up: usize,
+    /// If the state is not written but measured, part by part.
+    measure: Option<Measure>,
     error: Option<EncodeError>,
 }
 
+/// What parts of a state take at most as parts of a chunk.
+///
+/// A column of all is no longer than runs of one number each: the numbers of the parts as varints, and a byte for each.
+#[derive(Debug)]
+struct Measure {
+    /// What columns take, which are not written.
+    columns: usize,
+    /// The measured part may end early once it takes more.
+    cap: usize,
+    /// The greatest millisecond of the vectors.
+    newest: u64,
+    /// The events of the parts that were taken: naming them again is cheap.
+    taken: BTreeSet<(Timestamp, Origin)>,
+    /// The other events of the measured part.
+    fresh: BTreeSet<(Timestamp, Origin)>,
+}
+
 impl Encoder {
-    /// An encoder of stamps relative to `base`, for a table of `ids` ids in which the origins have `places`.
-    pub(crate) fn new(places: Vec<u32>, ids: usize, base: Timestamp) -> Self {
-        Self { out: Vec::new(), places, ids: ids as u64, previous: base, cap: usize::MAX, error: None }
+    /// An encoder that goes on behind `out`, for a state that names `events`.
+    pub(crate) fn new(out: Vec<u8>, events: Events) -> Self {
+        Self { out, events, looked_up: 0, measure: None, error: None }
+    }
+
+    /// An encoder that measures parts. `newest` is the greatest millisecond of the vectors.
+    pub(crate) fn measuring(newest: u64) -> Self {
+        let (taken, fresh) = (BTreeSet::new(), BTreeSet::new());
+        let measure = Measure { columns: 0, cap: usize::MAX, newest, taken, fresh };
+        Self { measure: Some(measure), ..Self::new(Vec::new(), Events::default()) }
+    }
+
+    /// The bytes of what `encode` writes, if that is at most `room`.
+    pub(crate) fn measured(&mut self, room: usize, encode: impl FnOnce(&mut Self)) -> Option<usize> {
+        self.out.clear();
+        if let Some(measure) = &mut self.measure {
+            (measure.columns, measure.cap) = (0, room);
+            measure.fresh.clear();
+        }
+        encode(self);
+        let bytes = self.len();
+        (bytes <= room).then_some(bytes)
+    }
+
+    /// Takes note that the part measured last is in the chunk.
+    pub(crate) fn take_measured(&mut self) {
+        if let Some(measure) = &mut self.measure {
+            measure.taken.append(&mut measure.fresh);
+        }
     }
 
     /// The number of bytes so far.
     pub(crate) fn len(&self) -> usize {
-        self.out.len()
+        let columns = self.measure.as_ref().map_or(0, |measure| measure.columns);
+        self.out.len().saturating_add(columns)
     }
 
     pub(crate) fn finish(self) -> Result<Vec<u8>, EncodeError> {
@@ -42,104 +108,109 @@ impl Encoder {
         }
     }
 
-    /// Lets loops end early once there are more than `bytes` bytes.
-    pub(crate) fn cap(&mut self, bytes: usize) {
-        self.cap = bytes;
+    /// Whether the bytes are not wanted, only their number.
+    pub(crate) fn is_measuring(&self) -> bool {
+        self.measure.is_some()
+    }
+
+    /// Whether there are more bytes than there is room for: what is left need not be written.
+    pub fn is_over(&self) -> bool {
+        self.measure.as_ref().is_some_and(|measure| self.len() > measure.cap)
     }
 
     /// Whether so many bytes more would be too many; if so, there are too many from now on.
     pub(crate) fn cannot_hold(&mut self, bytes: usize) -> bool {
-        let is_over = self.cap < usize::MAX && self.out.len().saturating_add(bytes) > self.cap;
+        let len = self.len();
+        let Some(measure) = &mut self.measure else {
+            return false;
+        };
+        let is_over = len.saturating_add(bytes) > measure.cap;
         if is_over {
-            self.out.resize(self.cap.saturating_add(1), 0);
+            measure.columns = measure.cap.saturating_add(1);
         }
         is_over
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.out.len() > self.cap
+    /// A column of numbers. Who reads it knows how many there are.
+    pub fn ints(&mut self, numbers: &[u64]) {
+        match &mut self.measure {
+            None => column::write(&mut self.out, numbers),
+            Some(measure) => {
+                let bytes = numbers.iter().map(|number| varint_len(*number).saturating_add(1));
+                measure.columns = bytes.fold(measure.columns, usize::saturating_add);
+            }
+        }
     }
 
-    /// Forgets all bytes, to measure the next part.
-    pub(crate) fn clear(&mut self) {
-        self.out.clear();
+    /// The number of an event, to be written in a column.
+    #[inline]
+    pub(crate) fn number(&mut self, dot: Dot) -> u64 {
+        match &mut self.measure {
+            None => self.events.number(dot),
+            Some(measure) => {
+                measure.name(dot);
+                0
+            }
+        }
     }
 
-    /// The head of an array of `len` elements.
-    pub fn array(&mut self, len: usize) {
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        let written = rmp::encode::write_array_len(&mut self.out, len);
-        self.note(written.map(drop).map_err(|error| error.to_string()));
+    /// The last of the events that `note` notes, to order by it.
+    #[inline]
+    pub(crate) fn newest(&mut self, note: impl FnOnce(&mut Events)) -> (Timestamp, u32) {
+        if self.is_measuring() { Default::default() } else { self.events.newest(note) }
     }
 
-    /// An unsigned integer, in as few bytes as it needs.
-    pub fn uint(&mut self, n: u64) {
-        let written = rmp::encode::write_uint(&mut self.out, n);
-        self.note(written.map(drop).map_err(|error| error.to_string()));
+    /// Whether keys may be written as numbers in a dictionary at `at`, where they would take `bytes` in full; counts them if so.
+    pub(crate) fn look_up(&mut self, at: usize, keys: usize, bytes: usize) -> bool {
+        look_up(&mut self.looked_up, at, keys, bytes)
     }
 
-    /// A signed integer, in as few bytes as it needs.
-    pub(crate) fn int(&mut self, n: i64) {
-        let written = rmp::encode::write_sint(&mut self.out, n);
-        self.note(written.map(drop).map_err(|error| error.to_string()));
+    /// Takes back what was written from `len` on.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.out.truncate(len);
     }
 
-    /// What stands for "nothing was ever written here".
-    pub fn nil(&mut self) {
-        self.out.push(rmp::Marker::Null.to_u8());
+    pub(crate) fn varint(&mut self, number: u64) {
+        column::write_varint(&mut self.out, number);
     }
 
-    pub(crate) fn bin(&mut self, bytes: &[u8]) {
-        let written = rmp::encode::write_bin(&mut self.out, bytes);
-        self.note(written.map_err(|error| error.to_string()));
+    /// Bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
     }
 
     /// A value of the application.
+    #[inline]
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
         let written = rmp_serde::encode::write(&mut self.out, value);
-        self.note(written.map_err(|error| error.to_string()));
+        self.note_error(written);
     }
 
-    /// A stamp, beside the one before it.
-    pub(crate) fn stamp(&mut self, time: Timestamp) {
-        self.coded(time, 1, 0);
+    /// A value of the application, written elsewhere first.
+    #[inline]
+    pub(crate) fn value_to<T: Serialize + ?Sized>(&mut self, out: &mut Vec<u8>, value: &T) {
+        let written = rmp_serde::encode::write(out, value);
+        self.note_error(written);
     }
 
-    /// A dot, its stamp beside the one before it.
-    pub(crate) fn dot(&mut self, dot: Dot) {
-        let place = u64::from(self.place(dot.origin));
-        self.coded(dot.time, self.ids, place);
-    }
-
-    pub(crate) fn marks(&mut self, marks: &Marks) {
-        self.array(marks.len());
-        let mut dots: Vec<Dot> = marks.iter().collect();
-        // In the order of the table, so that what was read is written again as it was.
-        dots.sort_unstable_by_key(|dot| self.place(dot.origin));
-        dots.into_iter().for_each(|dot| self.dot(dot));
-    }
-
-    fn coded(&mut self, time: Timestamp, ids: u64, place: u64) {
-        match stamp::code(self.previous, time, ids, place) {
-            Code::Near(code) => self.uint(code),
-            Code::Far(code) => self.int(code),
-            Code::Absolute(bytes) => self.bin(&bytes),
+    #[inline]
+    fn note_error(&mut self, written: Result<(), rmp_serde::encode::Error>) {
+        if let (Err(error), None) = (written, &self.error) {
+            self.error = Some(EncodeError::Value { reason: error.to_string() });
         }
-        self.previous = time;
     }
+}
 
-    #[expect(
-        clippy::expect_used,
-        reason = "a delta is made of cells of one replica, whose vector is its table"
-    )]
-    pub(crate) fn place(&self, origin: Origin) -> u32 {
-        let place = self.places.get(origin.index()).copied();
-        place.expect("a delta's table holds each origin that its cells name")
-    }
-
-    fn note(&mut self, written: Result<(), String>) {
-        if let (Err(reason), None) = (written, &self.error) {
-            self.error = Some(EncodeError::Value { reason });
+impl Measure {
+    fn name(&mut self, dot: Dot) {
+        let event = (dot.time, dot.origin);
+        self.columns = self.columns.saturating_add(NUMBER_BYTES);
+        if !self.taken.contains(&event) && self.fresh.insert(event) {
+            // Its milliseconds, its counter and its author's place in the table of events.
+            let gap = varint_len(self.newest.saturating_sub(dot.time.millis()));
+            let counter = varint_len(u64::from(dot.time.counter()));
+            let bytes = [gap, 1, counter, 1, 2];
+            self.columns = bytes.into_iter().fold(self.columns, usize::saturating_add);
         }
     }
 }

@@ -19,8 +19,10 @@
 )]
 
 pub(crate) mod canonical;
+pub(crate) mod column;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod error;
+pub(crate) mod events;
 pub(crate) mod limits;
 pub(crate) mod stamp;

@@ -6,8 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::oracle::{Item, Live, Payload, Place};
 use crate::subject::Canonical;
-use crate::wire::{Parts, Reader};
-use driftless::Timestamp;
+use crate::wire::{Cells, Parts, Reader};
 
 /// A type of state, as far as it shows in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,45 +54,34 @@ impl Schema {
         }
     }
 
-    /// Reads the state of a message.
+    /// Reads a column of a message: states at places.
     ///
     /// # Errors
     /// It is not as the format says.
     pub fn take_apart(
         &self,
         reader: &mut Reader<'_>,
-        place: &mut Place,
+        places: Vec<Place>,
         parts: &mut Parts,
     ) -> Result<(), String> {
-        let part = match self {
-            Self::Register => reader.cell(1, |reader, _| Ok((Payload::Value(reader.value()?), None)))?,
-            Self::Flag => reader.cell(0, |_, _| Ok((Payload::On, None)))?,
-            Self::Counter => reader.cell(2, |reader, stamp| {
-                let (total, age) = (reader.int()?, reader.uint()?);
-                Ok((Payload::Count(total), Some(Timestamp::from_bits(stamp.bits() - age))))
-            })?,
-            Self::Set => return Self::Map(&Self::Flag).take_apart(reader, place, parts),
+        match self {
+            Self::Register => reader.cells(places, Cells::Values, parts),
+            Self::Flag => reader.cells(places, Cells::Flags, parts),
+            Self::Counter => reader.cells(places, Cells::Counts, parts),
+            Self::Set => reader
+                .maps(places, parts, |reader, places, parts| Self::Flag.take_apart(reader, places, parts)),
             Self::Map(value) => {
-                return take_rows_apart(reader, place, parts, |reader, place, parts| {
-                    value.take_apart(reader, place, parts)
-                });
+                reader.maps(places, parts, |reader, places, parts| value.take_apart(reader, places, parts))
             }
-            Self::Document => return take_rows_apart(reader, place, parts, take_field_apart),
+            Self::Document => reader.maps(places, parts, |reader, places, parts| {
+                let kinds = KINDS.map(|(kind, schema)| (Item::Kind(kind), schema));
+                take_kinds_apart(&kinds, reader, places, parts)
+            }),
             Self::Struct(fields) => {
-                reader.array()?;
-                let present = reader.uint()?;
-                for (number, (name, field)) in fields.iter().enumerate() {
-                    if present >> number & 1 == 1 {
-                        place.push(Item::Field(name));
-                        field.take_apart(reader, place, parts)?;
-                        place.pop();
-                    }
-                }
-                return Ok(());
+                let fields: Vec<_> = fields.iter().map(|(name, field)| (Item::Field(name), *field)).collect();
+                take_kinds_apart(&fields, reader, places, parts)
             }
-        };
-        parts.insert(place.clone(), part);
-        Ok(())
+        }
     }
 
     /// Reads what is live off canonical bytes.
@@ -134,31 +122,23 @@ fn of_kind(number: u64) -> Result<(Kind, Schema), String> {
     kind.copied().ok_or_else(|| format!("there is no kind {number}"))
 }
 
-fn take_rows_apart(
+/// Reads bitmaps, and the state of each kind at the places that have it.
+fn take_kinds_apart(
+    kinds: &[(Item, Schema)],
     reader: &mut Reader<'_>,
-    place: &mut Place,
+    places: Vec<Place>,
     parts: &mut Parts,
-    value: impl Fn(&mut Reader<'_>, &mut Place, &mut Parts) -> Result<(), String>,
 ) -> Result<(), String> {
-    reader.rows(|reader, key, floor| {
-        place.push(Item::Key(key));
-        if !reader.nil() {
-            value(reader, place, parts)?;
+    let bitmaps = reader.ints(places.len())?;
+    if let Some(bitmap) = bitmaps.iter().find(|bitmap| u128::from(**bitmap) >> kinds.len() > 0) {
+        return Err(format!("there are not all of {bitmap:b}"));
+    }
+    for (number, (item, schema)) in kinds.iter().enumerate() {
+        let with_it = places.iter().zip(&bitmaps).filter(|(_, bitmap)| **bitmap >> number & 1 == 1);
+        let below: Vec<Place> = with_it.map(|(place, _)| [&place[..], &[item.clone()]].concat()).collect();
+        if !below.is_empty() {
+            schema.take_apart(reader, below, parts)?;
         }
-        if !floor.is_empty() {
-            parts.entry(place.clone()).or_default().floor = floor;
-        }
-        place.pop();
-        Ok(())
-    })
-}
-
-fn take_field_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
-    for _ in 0..reader.array()? / 2 {
-        let (kind, schema) = of_kind(reader.uint()?)?;
-        place.push(Item::Kind(kind));
-        schema.take_apart(reader, place, parts)?;
-        place.pop();
     }
     Ok(())
 }

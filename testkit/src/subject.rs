@@ -9,7 +9,7 @@ use std::panic;
 use driftless::{Crdt, ReplicaId, Timestamp, Value, VersionVector};
 
 use crate::oracle::{Entry, Item, Live, Oracle, Payload, Place, Transaction};
-use crate::wire::{Parts, Reader};
+use crate::schema::Schema;
 
 /// State that can be tested against the oracle.
 pub trait Subject: Crdt {
@@ -28,11 +28,8 @@ pub trait Subject: Crdt {
     /// The bytes are not canonical.
     fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String>;
 
-    /// Reads what a message holds.
-    ///
-    /// # Errors
-    /// It is not as the format says.
-    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String>;
+    /// What a message does not say of itself.
+    const SCHEMA: Schema;
 
     /// Reads what is live as an application does.
     fn read(&self, place: &mut Place, readings: &mut Readings);
@@ -119,25 +116,9 @@ macro_rules! struct_subject {
                 Ok(())
             }
 
-            fn take_apart(
-                reader: &mut $crate::wire::Reader<'_>,
-                place: &mut $crate::oracle::Place,
-                parts: &mut $crate::wire::Parts,
-            ) -> Result<(), String> {
-                let elements = reader.array()?;
-                let present = reader.uint()?;
-                if elements != 1 + present.count_ones() as usize {
-                    return Err("a struct does not hold as many fields as it says".to_owned());
-                }
-                let mut bits = present;
-                $(if bits & 1 == 1 {
-                    place.push($crate::oracle::Item::Field(stringify!($field)));
-                    <$type as $crate::subject::Subject>::take_apart(reader, place, parts)?;
-                    place.pop();
-                }
-                bits >>= 1;)+
-                if bits == 0 { Ok(()) } else { Err(format!("there are no fields {bits:b}")) }
-            }
+            const SCHEMA: $crate::schema::Schema = $crate::schema::Schema::Struct(&[
+                $((stringify!($field), <$type as $crate::subject::Subject>::SCHEMA)),+
+            ]);
 
             fn read(&self, place: &mut $crate::oracle::Place, readings: &mut $crate::subject::Readings) {
                 $(place.push($crate::oracle::Item::Field(stringify!($field)));

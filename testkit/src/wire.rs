@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::{ReplicaId, Timestamp, Value, VersionVector};
-use rmp::Marker;
-use rmp::decode;
 
-use crate::oracle::{Payload, Place};
+use crate::oracle::{Item, Payload, Place};
+use crate::schema::Schema;
 use crate::subject::Subject;
 
 /// Who, and when.
@@ -71,62 +70,65 @@ impl Message {
     /// # Errors
     /// It is not as the format says.
     pub fn read<S: Subject>(bytes: &[u8], known: &[ReplicaId]) -> Result<Self, String> {
-        Self::read_by(bytes, known, |reader, place, parts| S::take_apart(reader, place, parts))
+        Self::read_as(bytes, known, &S::SCHEMA)
     }
 
-    /// As [`read`](Self::read), with a function that reads the state.
+    /// As [`read`](Self::read), of a state of a schema.
     ///
     /// # Errors
     /// As of [`read`](Self::read).
-    pub fn read_by(
-        bytes: &[u8],
-        known: &[ReplicaId],
-        take_apart: impl FnOnce(&mut Reader<'_>, &mut Place, &mut Parts) -> Result<(), String>,
-    ) -> Result<Self, String> {
-        let mut reader = Reader { bytes, ids: Vec::new(), previous: Timestamp::ZERO };
-        let elements = reader.array()?;
-        let (version, counts) = (reader.uint()?, reader.uint()?);
+    pub fn read_as(bytes: &[u8], known: &[ReplicaId], schema: &Schema) -> Result<Self, String> {
+        let mut reader = Reader { bytes, at: 0, ids: Vec::new(), events: Vec::new(), looked_up: 0 };
+        let version = reader.byte()?;
         let (is_complete, is_chunk) = (version & 1 == 1, version & 2 == 2);
-        if version >> 2 != 2 {
+        if version >> 2 != 4 {
             return Err(format!("the version is {version:b}"));
         }
-        let (new, changed) = ((counts >> 13) as usize, (counts & 0x1FFF) as usize);
-        reader.read_ids(new, known)?;
+        let counts = reader.varint()?;
+        let new = if counts & 2 == 2 { reader.varint()? as usize } else { 0 };
+        let unchanged = if counts & 1 == 1 { reader.varint()? as usize } else { 0 };
+        let changed = (counts >> 2) as usize;
+        reader.read_ids(new, changed + unchanged, known)?;
         let ids = reader.ids.clone();
-        reader.previous = Timestamp::from_bits(reader.uint()?);
         let (mut from, mut to) = (VersionVector::new(), VersionVector::new());
-        let mut stamps = 0;
+        let mut before = None;
         for (place, id) in ids.iter().enumerate() {
-            let end = if place == 0 { reader.previous } else { reader.stamp()? };
-            let start = match place {
-                _ if place < new && reader.nil() => Timestamp::ZERO,
-                _ if place < new + changed => reader.stamp()?,
-                _ => end,
+            let code = reader.varint()?;
+            let is_end = place < new && code & 1 == 1;
+            let first = reader.stamp(if place < new { code >> 1 } else { code }, |code| match before {
+                None => Ok(code),
+                Some(before) => {
+                    u64::checked_add_signed(before, unzigzag(code)).ok_or("before all time".to_owned())
+                }
+            })?;
+            let (start, end) = if is_end {
+                (Timestamp::ZERO, first)
+            } else if place < new + changed {
+                let code = reader.varint()?;
+                (first, reader.stamp(code, |code| Ok(first.millis() + code))?)
+            } else {
+                (first, first)
             };
-            stamps += usize::from(place > 0) + usize::from(place < new + changed);
+            before = Some(end.millis());
             to.raise(*id, end);
             from.raise(*id, start);
         }
-        let cut = if is_complete {
-            expect(reader.array()? == ids.len(), "a cut of one stamp for each id")?;
-            let stamps = ids.iter().map(|id| Ok((*id, reader.stamp()?)));
-            Some(stamps.collect::<Result<_, String>>()?)
-        } else {
-            None
-        };
+        let cut = if is_complete { Some(reader.read_cut(&to)?) } else { None };
         let chunk = if is_chunk {
-            let (place, follows) = (reader.uint()?, reader.uint()?);
+            let place = reader.varint()?;
+            let follows = if place > 1 { u64::from_be_bytes(reader.array()?) } else { 0 };
             Some(Chunk { index: place >> 1, is_last: place & 1 == 1, follows })
         } else {
             None
         };
         let mut parts = Parts::new();
-        if !reader.nil() {
-            take_apart(&mut reader, &mut Vec::new(), &mut parts)?;
+        if reader.read_events(new + changed, &to)? {
+            schema.take_apart(&mut reader, vec![Vec::new()], &mut parts)?;
         }
-        expect(reader.bytes.is_empty(), "the end of the message")?;
-        let expected = 5 + stamps + usize::from(is_complete) + 2 * usize::from(is_chunk);
-        expect(elements == expected, "as many elements as the head asks for")?;
+        if changed + unchanged > 0 {
+            reader.array::<2>()?;
+        }
+        expect(reader.at == bytes.len(), "the end of the message")?;
         Ok(Self { ids, named: new, from, to, cut, chunk, parts })
     }
 }
@@ -152,196 +154,347 @@ fn expect(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("expected {what}")) }
 }
 
+fn unzigzag(code: u64) -> i64 {
+    if code & 1 == 0 { (code >> 1) as i64 } else { -1 - (code >> 1) as i64 }
+}
+
 /// The bytes of a message on their way to be read.
 #[derive(Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
+    at: usize,
     ids: Vec<ReplicaId>,
-    previous: Timestamp,
+    events: Vec<Dot>,
+    /// What the keys count for that were numbers in a dictionary.
+    looked_up: usize,
 }
 
 impl Reader<'_> {
-    fn read_ids(&mut self, new: usize, known: &[ReplicaId]) -> Result<(), String> {
-        let table = self.bin()?;
-        expect(table.len() >= new * 16, "a table of ids")?;
-        let (full, shorts) = table.split_at(new * 16);
-        // The check behind the short forms is the engine's to make; here each must mean one id.
-        let shorts = shorts.split_last_chunk::<4>().map_or(shorts, |(shorts, _)| shorts);
-        expect(shorts.len() % 2 == 0, "short forms of ids")?;
-        for id in full.as_chunks::<16>().0 {
-            self.ids.push(ReplicaId::new(uuid::Uuid::from_bytes(*id)));
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let taken = self.bytes[self.at..].first_chunk::<N>().ok_or("the bytes are cut off")?;
+        self.at += N;
+        Ok(*taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, String> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn varint(&mut self) -> Result<u64, String> {
+        let mut number = 0_u128;
+        for shift in (0..70).step_by(7) {
+            let byte = self.byte()?;
+            number |= u128::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                expect(byte > 0 || shift == 0, "a number without needless bytes")?;
+                return u64::try_from(number).map_err(|error| error.to_string());
+            }
         }
-        for form in shorts.as_chunks::<2>().0 {
-            let meant: Vec<_> = known.iter().filter(|id| short(id) == *form).collect();
-            expect(meant.len() == 1, "a short form of one id")?;
-            self.ids.push(*meant[0]);
-        }
-        Ok(())
+        Err("a number goes on and on".to_owned())
     }
 
-    fn marker(&self) -> Marker {
-        self.bytes.first().map_or(Marker::Reserved, |byte| Marker::from_u8(*byte))
+    fn packed(&mut self, count: usize, width: usize) -> Result<Vec<u64>, String> {
+        let bits = count * width;
+        let bytes = self.bytes[self.at..].get(..bits.div_ceil(8)).ok_or("the bytes are cut off")?;
+        self.at += bytes.len();
+        let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
+        expect((bits..bytes.len() * 8).all(|at| bit(at) == 0), "no bits that are left over")?;
+        let number = |place: usize| (0..width).fold(0, |number, at| number | bit(place * width + at) << at);
+        Ok((0..count).map(number).collect())
     }
 
-    /// Whether nil is next; takes it.
-    pub fn nil(&mut self) -> bool {
-        let is_nil = self.marker() == Marker::Null;
-        self.bytes = &self.bytes[usize::from(is_nil)..];
-        is_nil
-    }
-
-    /// Whether an array is next.
-    pub fn is_array(&self) -> bool {
-        matches!(self.marker(), Marker::FixArray(_) | Marker::Array16 | Marker::Array32)
-    }
-
-    /// The length of an array.
+    /// A column of numbers.
     ///
     /// # Errors
     /// Something else is next; so for all that follow.
-    pub fn array(&mut self) -> Result<usize, String> {
-        decode::read_array_len(&mut self.bytes).map(|len| len as usize).map_err(|error| error.to_string())
-    }
-
-    fn integer(&mut self) -> Result<i128, String> {
-        decode::read_int(&mut self.bytes).map_err(|error| error.to_string())
-    }
-
-    /// An integer that is not negative.
-    ///
-    /// # Errors
-    /// As of [`array`](Self::array).
-    pub fn uint(&mut self) -> Result<u64, String> {
-        u64::try_from(self.integer()?).map_err(|error| error.to_string())
-    }
-
-    /// A signed integer.
-    ///
-    /// # Errors
-    /// As of [`array`](Self::array).
-    pub fn int(&mut self) -> Result<i64, String> {
-        i64::try_from(self.integer()?).map_err(|error| error.to_string())
-    }
-
-    fn bin(&mut self) -> Result<Vec<u8>, String> {
-        let len = decode::read_bin_len(&mut self.bytes).map_err(|error| error.to_string())?;
-        let (taken, rest) = self.bytes.split_at_checked(len as usize).ok_or("the bytes are cut off")?;
-        self.bytes = rest;
-        Ok(taken.to_vec())
-    }
-
-    /// A value.
-    ///
-    /// # Errors
-    /// As of [`array`](Self::array).
-    pub fn value(&mut self) -> Result<Value, String> {
-        rmp_serde::from_read(&mut self.bytes).map_err(|error| error.to_string())
-    }
-
-    /// A stamp, coded beside the one before it, and the place of its author in a table of `ids`.
-    fn coded(&mut self, ids: u64) -> Result<(Timestamp, usize), String> {
-        let unzigzag = |n: u64| if n.is_multiple_of(2) { (n / 2) as i128 } else { -1 - (n / 2) as i128 };
-        let (millis, counter) = (i128::from(self.previous.millis()), i128::from(self.previous.counter()));
-        let (millis, counter, place) = if self.marker() == Marker::Bin8 {
-            let bytes = u128::from_str_radix(
-                &self.bin()?.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-                16,
-            );
-            let bits = bytes.map_err(|error| error.to_string())?;
-            ((bits >> 32) as i128, (bits >> 16 & 0xFFFF) as i128, (bits & 0xFFFF) as u64)
-        } else {
-            let code = self.integer()?;
-            let number = if code < 0 { (-1 - code) as u64 } else { code as u64 };
-            let (number, place) = (number / ids, number % ids);
-            match code {
-                ..0 => (millis + unzigzag(number >> 16), i128::from(number & 0xFFFF), place),
-                _ if number % 2 == 0 => (millis, counter + unzigzag(number / 2), place),
-                _ => (millis + unzigzag(number / 2), 0, place),
+    pub fn ints(&mut self, count: usize) -> Result<Vec<u64>, String> {
+        if count < 2 {
+            return (0..count).map(|_| self.varint()).collect();
+        }
+        match self.byte()? {
+            width @ 0..=64 => {
+                let base = self.varint()?;
+                let above = self.packed(count, width.into())?;
+                let sum = |above: u64| base.checked_add(above).ok_or("a number beyond 64 bits".to_owned());
+                above.into_iter().map(sum).collect()
             }
-        };
-        let counter = u16::try_from(counter).map_err(|error| error.to_string())?;
-        let stamp = Timestamp::new(millis as u64, counter).map_err(|error| error.to_string())?;
-        self.previous = stamp;
-        Ok((stamp, place as usize))
-    }
-
-    fn stamp(&mut self) -> Result<Timestamp, String> {
-        self.coded(1).map(|(stamp, _)| stamp)
-    }
-
-    fn dot(&mut self) -> Result<Dot, String> {
-        let (stamp, place) = self.coded(self.ids.len() as u64)?;
-        let id = self.ids.get(place).ok_or("the author is not in the table")?;
-        Ok((*id, stamp))
-    }
-
-    /// An array of dots.
-    ///
-    /// # Errors
-    /// As of [`array`](Self::array).
-    pub fn marks(&mut self) -> Result<BTreeSet<Dot>, String> {
-        (0..self.array()?).map(|_| self.dot()).collect()
-    }
-
-    /// A cell, whose payload takes so many elements.
-    ///
-    /// # Errors
-    /// As of [`array`](Self::array).
-    pub fn cell(
-        &mut self,
-        items: usize,
-        payload: impl Fn(&mut Self, Timestamp) -> Result<(Payload, Option<Timestamp>), String>,
-    ) -> Result<Part, String> {
-        let mut part = Part::default();
-        if self.nil() {
-            return Ok(part);
-        }
-        let len = self.array()?;
-        if !self.is_array() {
-            expect(len == 1 + items || len == 2 + items, "a dot and its payload")?;
-            let dot = self.dot()?;
-            part.live.insert(dot, payload(self, dot.1)?);
-            if len == 2 + items {
-                part.marks = self.marks()?;
+            65 => {
+                let mut numbers = Vec::new();
+                while numbers.len() < count {
+                    let (more, number) = (self.varint()? as usize, self.varint()?);
+                    expect(numbers.len() + more < count, "runs of so many numbers")?;
+                    numbers.extend(vec![number; more + 1]);
+                }
+                Ok(numbers)
             }
-            return Ok(part);
-        }
-        for _ in 0..self.array()? / (1 + items) {
-            let dot = self.dot()?;
-            part.live.insert(dot, payload(self, dot.1)?);
-        }
-        part.marks = self.marks()?;
-        if len == 3 {
-            for _ in 0..self.array()? / 2 {
-                let dot = self.dot()?;
-                part.removed.insert(dot, self.int()?);
+            66 => {
+                let (first, step) = (self.varint()?, unzigzag(self.varint()?) as u64);
+                let width = self.byte()?;
+                expect(width <= 64, "a width of at most 64 bits")?;
+                let mut numbers = vec![first];
+                for beyond in self.packed(count - 1, width.into())? {
+                    let before = numbers[numbers.len() - 1];
+                    numbers.push(before.wrapping_add(step).wrapping_add(beyond));
+                }
+                Ok(numbers)
             }
+            mode => Err(format!("there is no mode {mode}")),
         }
-        Ok(part)
     }
 
-    /// The rows of a map: for each the key, what its removals had seen, and the value, which `value` reads.
-    ///
-    /// # Errors
-    /// As of [`array`](Self::array), or that of `value`; or a key stands twice.
-    pub fn rows(
-        &mut self,
-        mut value: impl FnMut(&mut Self, Value, BTreeSet<Dot>) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let mut keys = BTreeSet::new();
-        let len = self.array()?;
-        if len % 2 == 1 {
-            for _ in 0..self.array()? / 3 {
-                let (key, floor) = (self.value()?, self.marks()?);
-                expect(keys.insert(key.clone()), "each key once")?;
-                value(self, key, floor)?;
-            }
+    fn read_ids(&mut self, new: usize, shorts: usize, known: &[ReplicaId]) -> Result<(), String> {
+        for _ in 0..new {
+            let id = self.array()?;
+            self.ids.push(ReplicaId::new(uuid::Uuid::from_bytes(id)));
         }
-        for _ in 0..len / 2 {
-            let key = self.value()?;
-            expect(keys.insert(key.clone()), "each key once")?;
-            value(self, key, BTreeSet::new())?;
+        for _ in 0..shorts {
+            let form = self.array()?;
+            let meant: Vec<_> = known.iter().filter(|id| short(id) == form).collect();
+            expect(meant.len() == 1, "a short form of one id")?;
+            self.ids.push(*meant[0]);
+        }
+        // The checks are the engine's to make; here each short form must mean one id.
+        if shorts > 0 {
+            self.array::<2>()?;
         }
         Ok(())
     }
+
+    /// A stamp, of whose code `millis` makes milliseconds.
+    fn stamp(
+        &mut self,
+        code: u64,
+        millis: impl FnOnce(u64) -> Result<u64, String>,
+    ) -> Result<Timestamp, String> {
+        let counter = if code & 1 == 1 { self.varint()? } else { 0 };
+        expect((counter > 0) == (code & 1 == 1), "a counter that is not zero")?;
+        let counter = u16::try_from(counter).map_err(|error| error.to_string())?;
+        Timestamp::new(millis(code >> 1)?, counter).map_err(|error| error.to_string())
+    }
+
+    fn read_cut(&mut self, to: &VersionVector) -> Result<VersionVector, String> {
+        let mut cut = VersionVector::new();
+        for id in self.ids.clone() {
+            let code = self.varint()?;
+            if code > 0 {
+                let millis =
+                    |back| u64::checked_sub(to.get(&id).millis(), back).ok_or("before all time".to_owned());
+                let stamp = self.stamp(code - 1, millis)?;
+                expect(stamp <= to.get(&id), "a cut within what was seen")?;
+                cut.raise(id, stamp);
+            }
+        }
+        Ok(cut)
+    }
+
+    /// Reads the table of events. Returns whether there is any state.
+    fn read_events(&mut self, with_news: usize, to: &VersionVector) -> Result<bool, String> {
+        let count = self.varint()? as usize;
+        let place = |id: &ReplicaId, ids: &[ReplicaId]| ids.iter().position(|other| other == id);
+        if count < 2 {
+            let news = self.ids.iter().take(with_news).map(|id| (*id, to.get(id)));
+            self.events = news.collect();
+            self.events.sort_by_key(|(id, stamp)| (*stamp, place(id, &self.ids)));
+            return Ok(count == 1);
+        }
+        let count = count - 1;
+        let newest = self.ids.iter().map(|id| to.get(id).millis()).max().unwrap_or_default();
+        let last = newest.checked_sub(self.varint()?).ok_or("before all time")?;
+        let gaps = self.ints(count - 1)?;
+        let counters = self.ints(count)?;
+        let width = (usize::BITS - (self.ids.len() - 1).leading_zeros()).max(1);
+        let places = self.packed(count, width as usize)?;
+        let mut millis = last.checked_sub(gaps.iter().sum()).ok_or("before all time")?;
+        let mut before = (Timestamp::ZERO, 0);
+        for at in 0..count {
+            let gap = if at == 0 { 0 } else { gaps[at - 1] };
+            millis += gap;
+            let counted = if at > 0 && gap == 0 { before.0.counter() } else { 0 };
+            let counter = u16::try_from(counters[at]).ok().and_then(|more| more.checked_add(counted));
+            let stamp = Timestamp::new(millis, counter.ok_or("a counter beyond 16 bits")?);
+            let event = (stamp.map_err(|error| error.to_string())?, places[at]);
+            expect(event > before && event.0 > Timestamp::ZERO, "events in order")?;
+            let id = *self.ids.get(places[at] as usize).ok_or("the author is not in the table")?;
+            expect(event.0 <= to.get(&id), "an event within what was seen")?;
+            self.events.push((id, event.0));
+            before = event;
+        }
+        Ok(true)
+    }
+
+    fn event(&self, number: u64) -> Result<Dot, String> {
+        self.events.get(number as usize).copied().ok_or(format!("there is no event {number}"))
+    }
+
+    fn dots(&self, numbers: &mut impl Iterator<Item = u64>, count: u64) -> Result<Vec<Dot>, String> {
+        let dots: Vec<Dot> =
+            numbers.take(count as usize).map(|number| self.event(number)).collect::<Result<_, _>>()?;
+        expect(dots.len() as u64 == count, "as many events as there are")?;
+        Ok(dots)
+    }
+
+    fn value(&mut self) -> Result<Value, String> {
+        let mut rest = &self.bytes[self.at..];
+        let value = rmp_serde::from_read(&mut rest).map_err(|error| error.to_string());
+        self.at = self.bytes.len() - rest.len();
+        value
+    }
+
+    /// A column of cells at places.
+    ///
+    /// # Errors
+    /// As of [`ints`](Self::ints).
+    pub fn cells(&mut self, places: Vec<Place>, kind: Cells, parts: &mut Parts) -> Result<(), String> {
+        let codes = self.ints(places.len())?;
+        let general = codes.iter().filter(|code| *code & 1 == 1).count();
+        let marks = self.ints(general)?;
+        let records = if kind == Cells::Counts { self.ints(general)? } else { vec![0; general] };
+        let live = codes.iter().filter(|code| *code & 1 == 1).map(|code| code >> 1);
+        let all: u64 = live.sum::<u64>() + marks.iter().chain(&records).sum::<u64>();
+        let mut numbers = self.ints(all as usize)?.into_iter();
+        let mut shapes = marks.into_iter().zip(records);
+        let mut cells = Vec::new();
+        for code in &codes {
+            let (marks, records) = if code & 1 == 1 { shapes.next().unwrap_or_default() } else { (0, 0) };
+            let live = if code & 1 == 1 {
+                self.dots(&mut numbers, code >> 1)?
+            } else {
+                vec![self.event(code >> 1)?]
+            };
+            let marks = self.dots(&mut numbers, marks)?;
+            let records = self.dots(&mut numbers, records)?;
+            expect(
+                !live.is_empty() || !marks.is_empty() || !records.is_empty(),
+                "a cell of which something is known",
+            )?;
+            let authors: BTreeSet<_> = live.iter().chain(&marks).map(|(id, _)| *id).collect();
+            expect(authors.len() == live.len() + marks.len(), "one event of each author")?;
+            cells.push((live, marks, records));
+        }
+        let mut payloads = Vec::new();
+        let lives = || cells.iter().flat_map(|(live, ..)| live);
+        match kind {
+            Cells::Values => {
+                for _ in lives() {
+                    payloads.push((Payload::Value(self.value()?), None));
+                }
+            }
+            Cells::Flags => payloads.resize(lives().count(), (Payload::On, None)),
+            Cells::Counts => {
+                let totals = self.ints(lives().count())?;
+                let ages = self.ints(lives().count())?;
+                for ((total, age), (_, stamp)) in totals.into_iter().zip(ages).zip(lives()) {
+                    let run = stamp.bits().checked_sub(age).filter(|run| *run > 0);
+                    let run = Timestamp::from_bits(run.ok_or("a run before all time")?);
+                    payloads.push((Payload::Count(unzigzag(total)), Some(run)));
+                }
+            }
+        }
+        let mut payloads = payloads.into_iter();
+        let mut removed = self.ints(cells.iter().map(|(.., records)| records.len()).sum())?.into_iter();
+        for (place, (live, marks, records)) in places.into_iter().zip(cells) {
+            let part = Part {
+                floor: BTreeSet::new(),
+                live: live.into_iter().zip(payloads.by_ref()).collect(),
+                marks: marks.into_iter().collect(),
+                removed: records.into_iter().zip(removed.by_ref().map(unzigzag)).collect(),
+            };
+            parts.insert(place, part);
+        }
+        Ok(())
+    }
+
+    /// A column of maps at places. The values are read by `values`, which is told at which places: as long as these are not
+    /// known, at the numbers of their rows.
+    ///
+    /// # Errors
+    /// As of [`ints`](Self::ints), or that of `values`; or a key stands twice.
+    pub fn maps(
+        &mut self,
+        places: Vec<Place>,
+        parts: &mut Parts,
+        values: impl FnOnce(&mut Self, Vec<Place>, &mut Parts) -> Result<(), String>,
+    ) -> Result<(), String> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let codes = self.ints(places.len())?;
+        expect(codes.iter().all(|code| code & 2 == 0), "rows named in full")?;
+        let mut with_floors = self.ints(codes.iter().filter(|code| *code & 1 == 1).count())?.into_iter();
+        // For each row in the order of the message, its map: those with floors first.
+        let (mut floored, mut plain) = (Vec::new(), Vec::new());
+        for (map, code) in codes.iter().enumerate() {
+            let floors = if code & 1 == 1 { with_floors.next().unwrap_or_default() } else { 0 };
+            expect(floors <= code >> 2 && (floors > 0) == (code & 1 == 1), "as many floors as rows at most")?;
+            floored.extend((0..floors).map(|_| map));
+            plain.extend((floors..code >> 2).map(|_| map));
+        }
+        let shapes = self.ints(floored.len())?;
+        let all: u64 = shapes.iter().map(|shape| (shape >> 1) + 1).sum();
+        let mut numbers = self.ints(all as usize)?.into_iter();
+        let mut floors = Vec::new();
+        for shape in &shapes {
+            let floor = self.dots(&mut numbers, (shape >> 1) + 1)?;
+            let authors: BTreeSet<_> = floor.iter().map(|(id, _)| *id).collect();
+            expect(authors.len() == floor.len(), "one event of each author in a floor")?;
+            floors.push((floor, shape & 1 == 1));
+        }
+        // Keys come last: until then the values stand at the numbers of their rows.
+        let rows = floored.len() + plain.len();
+        let with_value = (0..rows).filter(|row| floors.get(*row).is_none_or(|(_, has_value)| *has_value));
+        let mut below = Parts::new();
+        values(self, with_value.map(|row| vec![Item::Key(Value::Int(row as i64))]).collect(), &mut below)?;
+        let mut keys = self.keys(places.len(), floored.len())?;
+        keys.extend(self.keys(places.len(), plain.len())?);
+        let mut seen = BTreeSet::new();
+        let mut at = Vec::new();
+        for (map, key) in floored.into_iter().chain(plain).zip(keys) {
+            let place = [&places[map][..], &[Item::Key(key)]].concat();
+            expect(seen.insert(place.clone()), "each key once")?;
+            at.push(place);
+        }
+        for (place, part) in below {
+            let Some((Item::Key(Value::Int(row)), rest)) = place.split_first() else {
+                return Err("a value is of no row".to_owned());
+            };
+            parts.insert([&at[*row as usize][..], rest].concat(), part);
+        }
+        for (place, (floor, _)) in at.into_iter().zip(floors) {
+            parts.entry(place).or_default().floor = floor.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self, maps: usize, count: usize) -> Result<Vec<Value>, String> {
+        let start = self.at;
+        if maps < 2 || count < 2 || self.byte()? == 0 {
+            return (0..count).map(|_| self.value()).collect();
+        }
+        expect(self.bytes[start] == 1, "a dictionary of keys")?;
+        let mut dictionary = Vec::new();
+        for _ in 0..=self.varint()? {
+            let before = self.at;
+            let key = self.value()?;
+            dictionary.push((key, self.at - before));
+        }
+        let mut keys = Vec::new();
+        for number in self.ints(count)? {
+            let (key, bytes) = dictionary.get(number as usize).ok_or("a key is not in the dictionary")?;
+            self.looked_up += bytes + 4;
+            keys.push(key.clone());
+        }
+        expect(self.looked_up <= 8 * start, "no more keys than the bytes before allow")?;
+        Ok(keys)
+    }
+}
+
+/// What cells hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cells {
+    /// Values of registers.
+    Values,
+    /// Nothing but that it is on.
+    Flags,
+    /// Counts, with the records of removed ones.
+    Counts,
 }

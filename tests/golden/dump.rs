@@ -14,8 +14,7 @@ pub(crate) fn messages(messages: &[Vec<u8>], schema: &Schema) -> Result<Json, St
     let mut known: Vec<ReplicaId> = Vec::new();
     let mut shown = Vec::new();
     for bytes in messages {
-        let message =
-            Message::read_by(bytes, &known, |reader, place, parts| schema.take_apart(reader, place, parts))?;
+        let message = Message::read_as(bytes, &known, schema)?;
         known.extend(&message.ids);
         known.sort_unstable();
         known.dedup();

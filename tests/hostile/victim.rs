@@ -170,8 +170,7 @@ fn check_dots<S: Crdt>(bytes: &[u8], sample: &Sample<S>) -> Result<(), String> {
 /// It tells values by what they say of themselves, so it knows fewer than registers of plain types: `None` if it can do
 /// nothing with those.
 fn read<S: Crdt>(sample: &Sample<S>, bytes: &[u8], known: &[ReplicaId]) -> Result<Option<Message>, String> {
-    let message =
-        Message::read_by(bytes, known, |reader, place, parts| sample.schema.take_apart(reader, place, parts));
+    let message = Message::read_as(bytes, known, &sample.schema);
     match message {
         Err(_) if sample.name == "plain-values" => Ok(None),
         message => message.map(Some),

@@ -1,12 +1,13 @@
 //! Engines with a fault in them, to see the laws fail: a flag in which one step of the engine does something else.
 
 use driftless::derived::{
-    Before, Canonical, DecodeError, Decoder, Encoder, Marks, Merging, Path, Pruning, Since, Sinking, Splitter,
+    Before, Canonical, DecodeError, Decoder, Encoder, Events, Marks, Merging, Path, Pruning, Since, Sinking,
+    Splitter,
 };
 use driftless::{Crdt, Flag, Writer};
 use driftless_testkit::oracle::{Live, Place};
+use driftless_testkit::schema::Schema;
 use driftless_testkit::subject::{self, Readings, Script, Stop, Subject};
-use driftless_testkit::wire::{Parts, Reader};
 
 /// Drops the marks of what was removed before all have seen it.
 pub(crate) const FORGETS_TOO_EARLY: u8 = 0;
@@ -73,12 +74,17 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
         self.0.undo(&steps[1..], before);
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
-        self.0.encode(encoder);
+    fn note_events(&self, events: &mut Events) {
+        self.0.note_events(events);
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        Flag::decode(decoder).map(Self)
+    fn encode(column: &[&Self], encoder: &mut Encoder) {
+        let flags: Vec<_> = column.iter().map(|broken| &broken.0).collect();
+        Flag::encode(&flags, encoder);
+    }
+
+    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+        Ok(Flag::decode(count, decoder)?.into_iter().map(Self).collect())
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {
@@ -111,9 +117,7 @@ impl<const FAULT: u8> Subject for Broken<FAULT> {
         Flag::parse(canonical, place, live)
     }
 
-    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
-        Flag::take_apart(reader, place, parts)
-    }
+    const SCHEMA: Schema = Schema::Flag;
 
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         self.0.read(place, readings);

@@ -19,9 +19,7 @@ use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
-
-/// The fewest bytes a node is written in: its kind, and a cell of a dot alone.
-const NODE_BYTES: usize = 3;
+use crate::wire::events::Events;
 
 /// What stands at a name: at most one node of each kind, ordered by kind. Nearly always one.
 ///
@@ -115,16 +113,45 @@ macro_rules! nodes {
                 }
             }
 
-            fn encode(&self, encoder: &mut Encoder) {
+            fn note_events(&self, events: &mut Events) {
                 match self {
-                    $(Self::$kind(state) => state.encode(encoder),)+
+                    $(Self::$kind(state) => state.note_events(events),)+
                 }
             }
 
-            fn decode(kind: Kind, decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-                Ok(match kind {
-                    $(Kind::$kind => Self::$kind(<$type>::decode(decoder)?),)+
-                })
+            /// Writes the nodes of each kind as a column.
+            fn encode_all(fields: &[&Field], encoder: &mut Encoder) {
+                $(let mut $read: Vec<&$type> = Vec::new();)+
+                for node in fields.iter().flat_map(|field| &field.nodes).filter(|node| !node.is_bottom()) {
+                    match node {
+                        $(Self::$kind(state) => $read.push(state),)+
+                    }
+                }
+                $(
+                    if !$read.is_empty() {
+                        <$type>::encode(&$read, encoder);
+                    }
+                )+
+            }
+
+            /// Reads the nodes of each kind, of fields whose kinds the bitmaps say.
+            fn decode_all(
+                bitmaps: &[u64],
+                fields: &mut [Field],
+                decoder: &mut Decoder<'_>,
+            ) -> Result<(), DecodeError> {
+                $(
+                    let has_it = |bitmap: &u64| bitmap >> Kind::$kind.number() & 1 == 1;
+                    let count = bitmaps.iter().filter(|bitmap| has_it(bitmap)).count();
+                    if count > 0 {
+                        let column = <$type>::decode(count, decoder)?;
+                        let with_it = fields.iter_mut().zip(bitmaps).filter(|(_, bitmap)| has_it(bitmap));
+                        for ((field, _), state) in with_it.zip(column) {
+                            field.nodes.push(Self::$kind(state));
+                        }
+                    }
+                )+
+                Ok(())
             }
 
             fn canonical(&self, canonical: &mut Canonical<'_>) {
@@ -315,35 +342,34 @@ impl Crdt for Field {
         self.node(kind).undo(rest, before);
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
-        let nodes = self.nodes.iter().filter(|node| !node.is_bottom());
-        encoder.array(2 * nodes.clone().count());
-        for node in nodes {
-            encoder.uint(u64::from(node.kind().number()));
-            node.encode(encoder);
-        }
+    fn note_events(&self, events: &mut Events) {
+        self.nodes.iter().for_each(|node| node.note_events(events));
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+    fn encode(column: &[&Self], encoder: &mut Encoder) {
+        let kinds = |field: &Self| {
+            let nodes = field.nodes.iter().filter(|node| !node.is_bottom());
+            nodes.fold(0, |bitmap, node| bitmap | 1 << node.kind().number())
+        };
+        let bitmaps: Vec<u64> = column.iter().map(|field| kinds(field)).collect();
+        encoder.ints(&bitmaps);
+        Node::encode_all(column, encoder);
+    }
+
+    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
         let at = decoder.at();
-        let len = decoder.array()?;
-        if len % 2 != 0 {
-            return Err(DecodeError::Expected { what: "kinds and their state", at });
+        let bitmaps = decoder.ints(count)?;
+        let unknown = bitmaps.iter().map(|bitmap| bitmap >> Kind::ALL.len()).find(|unknown| *unknown > 0);
+        if let Some(unknown) = unknown {
+            let field = Kind::ALL.len() as u64 + u64::from(unknown.trailing_zeros());
+            return Err(DecodeError::UnknownField { field, at });
         }
-        if len / 2 > Kind::ALL.len() {
-            return Err(DecodeError::Repeated { what: "a kind, or one out of order,", at });
-        }
-        let mut nodes: Vec<Node> = Vec::with_capacity(decoder.room::<Node>(len / 2, NODE_BYTES)?);
-        for _ in 0..len / 2 {
-            let at = decoder.at();
-            let number = decoder.uint()?;
-            let kind = Kind::of_number(number).ok_or(DecodeError::UnknownField { field: number, at })?;
-            if nodes.last().is_some_and(|last| last.kind() >= kind) {
-                return Err(DecodeError::Repeated { what: "a kind, or one out of order,", at });
-            }
-            nodes.push(Node::decode(kind, decoder)?);
-        }
-        Ok(Self { nodes })
+        let nodes = decoder.sum(bitmaps.iter().map(|bitmap| u64::from(bitmap.count_ones())))?;
+        decoder.room::<Node>(nodes)?;
+        let with_room = |bitmap: &u64| Self { nodes: Vec::with_capacity(bitmap.count_ones() as usize) };
+        let mut column: Vec<_> = bitmaps.iter().map(with_room).collect();
+        Node::decode_all(&bitmaps, &mut column, decoder)?;
+        Ok(column)
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {

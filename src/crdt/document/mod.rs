@@ -22,6 +22,7 @@ use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
+use crate::wire::events::Events;
 
 /// What a name in a [`Document`] can hold. More kinds may come in a later version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -439,13 +440,18 @@ impl Crdt for Document {
         self.fields.undo(steps, before);
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
-        self.fields.encode(encoder);
+    fn note_events(&self, events: &mut Events) {
+        self.fields.note_events(events);
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let fields = MergeMap::decode(decoder)?;
-        Ok(Self { fields })
+    fn encode(column: &[&Self], encoder: &mut Encoder) {
+        let fields: Vec<_> = column.iter().map(|document| &document.fields).collect();
+        MergeMap::encode(&fields, encoder);
+    }
+
+    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+        let column = MergeMap::decode(count, decoder)?;
+        Ok(column.into_iter().map(|fields| Self { fields }).collect())
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {

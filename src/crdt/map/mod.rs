@@ -4,6 +4,7 @@ mod ahead;
 pub(crate) mod entries;
 mod hash;
 mod index;
+mod keys;
 mod list;
 mod numbers;
 mod pages;
@@ -16,14 +17,10 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-
-use crate::causal::dot::Marks;
+use crate::causal::dot::{Dot, Marks};
 use crate::crdt::change::Path;
 use crate::crdt::map::ahead::Ahead;
 use crate::crdt::map::entries::Entries;
-use crate::crdt::map::hash::KeyHasher;
 use crate::crdt::map::index::Tag;
 use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
@@ -37,11 +34,7 @@ use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
-
-/// The fewest bytes a row is written in: its key, and a cell of a dot alone.
-const PLAIN_BYTES: usize = 3;
-/// The same of a row with a floor: its key, one mark in an array, and no value.
-const FLOORED_BYTES: usize = 4;
+use crate::wire::events::Events;
 
 /// A map whose values merge, key by key. Its values are registers, sets, counters, structs of them, or maps again.
 ///
@@ -401,68 +394,85 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         }
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
-        if encoder.cannot_hold(2 * self.rows.len()) {
-            return;
-        }
-        let (mut plain, mut floored) = (0, 0);
-        for row in self.rows.iter().filter(|row| !row.is_bottom()) {
-            *(if row.floor.is_some() { &mut floored } else { &mut plain }) += 1;
-        }
-        encoder.array(2 * plain + usize::from(floored > 0));
-        if floored > 0 {
-            encoder.array(3 * floored);
-            for row in self.rows.iter().filter(|row| row.floor.is_some()) {
-                row.encode(encoder);
-                if encoder.is_over() {
-                    return;
-                }
-            }
-        }
-        for row in self.rows.iter().filter(|row| row.floor.is_none() && !row.is_bottom()) {
-            row.encode(encoder);
-            if encoder.is_over() {
-                return;
-            }
-        }
+    fn note_events(&self, events: &mut Events) {
+        self.rows.iter().for_each(|row| row.note_events(events));
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+    fn encode(column: &[&Self], encoder: &mut Encoder) {
+        let all = column.iter().map(|map| map.rows.len()).sum();
+        if column.is_empty() || encoder.cannot_hold(2 * all) {
+            return;
+        }
+        let mut codes = Vec::with_capacity(column.len());
+        let (mut counts, mut floored, mut plain) = (Vec::new(), Vec::new(), Vec::with_capacity(all));
+        let mut ordered = Vec::new();
+        for map in column {
+            let before = (floored.len(), plain.len());
+            for row in map.rows.iter().filter(|row| !row.is_bottom()) {
+                ordered.push((encoder.newest(|events| row.note_events(events)), row));
+            }
+            // By event, so that a receiver takes up what is old before what is new; then by key: equal content, equal bytes.
+            ordered.sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row.key.cmp(&other.key)));
+            for (_, row) in ordered.drain(..) {
+                match &row.floor {
+                    Some(floor) => floored.push((row, floor)),
+                    None => plain.push(row),
+                }
+            }
+            let with_floors = floored.len() - before.0;
+            let rows = with_floors + plain.len() - before.1;
+            codes.push((rows as u64) << 2 | u64::from(with_floors > 0));
+            counts.extend((with_floors > 0).then_some(with_floors as u64));
+        }
+        encoder.ints(&codes);
+        encoder.ints(&counts);
+        encode_floors(&floored, encoder);
+        let with_value = floored.iter().map(|(row, _)| &row.value).filter(|value| !value.is_bottom());
+        let values: Vec<&V> = with_value.chain(plain.iter().map(|row| &row.value)).collect();
+        if !values.is_empty() && !encoder.is_over() {
+            V::encode(&values, encoder);
+        }
+        keys::encode(column.len(), floored.iter().map(|(row, _)| &row.key), encoder);
+        keys::encode(column.len(), plain.iter().map(|row| &row.key), encoder);
+    }
+
+    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         decoder.nested(|decoder| {
             let at = decoder.at();
-            let len = decoder.array()?;
-            let mut list = Vec::new();
-            if len % 2 == 1 {
-                let at = decoder.at();
-                let len = decoder.array()?;
-                if len == 0 || len % 3 != 0 {
-                    return Err(DecodeError::Expected { what: "removed keys, their marks and values", at });
-                }
-                list.reserve_exact(decoder.room::<Row<K, V>>(len / 3, FLOORED_BYTES)?);
-                for _ in 0..len / 3 {
-                    let key = decoder.value()?;
-                    let at = decoder.at();
-                    let floor = decoder.marks()?;
-                    if floor.is_empty() {
-                        return Err(DecodeError::Expected { what: "the marks of a removed key", at });
-                    }
-                    list.push(Row::new(key, decode_value(decoder)?, Some(Box::new(floor))));
-                }
-            }
-            list.reserve_exact(decoder.room::<Row<K, V>>(len / 2, PLAIN_BYTES)?);
-            for _ in 0..len / 2 {
-                let key = decoder.value()?;
-                let at = decoder.at();
-                let value: V = decode_value(decoder)?;
-                if value.is_bottom() {
+            let shapes = decode_shapes(count, decoder)?;
+            let floored = shapes.iter().map(|(floored, _)| floored).sum();
+            let plain: usize = shapes.iter().map(|(_, plain)| plain).sum();
+            decoder.room::<Row<K, V>>(floored + plain)?;
+            let floors = decode_floors(floored, decoder)?;
+            let with_value = floors.iter().filter(|(_, has_value)| *has_value).count();
+            let mut values = V::decode(with_value + plain, decoder)?.into_iter();
+            let floored = keys::decode::<K>(count, floored, decoder)?.into_iter().zip(floors);
+            let floored: Vec<_> = floored
+                .map(|(key, (floor, has_value))| {
+                    let value = if has_value { values.next() } else { None };
+                    Row::new(key, value.unwrap_or_else(V::bottom), Some(floor))
+                })
+                .collect();
+            let plain = keys::decode::<K>(count, plain, decoder)?.into_iter().zip(values);
+            let mut plain = plain.map(|(key, value)| Row::new(key, value, None));
+            let mut floored = floored.into_iter();
+            let mut column = Vec::with_capacity(count);
+            for (with_floor, without) in shapes {
+                let mut list = Vec::with_capacity(with_floor + without);
+                list.extend(floored.by_ref().take(with_floor));
+                list.extend(plain.by_ref().take(without));
+                if list.iter().any(Row::is_bottom) {
                     return Err(DecodeError::Expected { what: "what is known of a key", at });
                 }
-                list.push(Row::new(key, value, None));
+                if keys::has_repeated(&list, decoder.hash_seed()) {
+                    return Err(DecodeError::Repeated { what: "a key", at });
+                }
+                column.push(Self { rows: Rows::Few(list.into()) });
             }
-            if has_repeated_key(&list, decoder.hash_seed()) {
-                return Err(DecodeError::Repeated { what: "a key", at });
-            }
-            Ok(Self { rows: Rows::Few(list.into()) })
+            Ok(column)
         })
     }
 
@@ -484,7 +494,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
             if row.is_bottom() {
                 continue;
             }
-            if let Some(bytes) = splitter.fits(|encoder| row.encode(encoder)) {
+            if let Some(bytes) = splitter.fits(|encoder| row.measure(encoder)) {
                 splitter.take(bytes);
                 taken.push(row);
             } else if splitter.is_begun() {
@@ -521,38 +531,72 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
 }
 
 impl<K: Key, V: Crdt> Row<K, V> {
-    fn encode(&self, encoder: &mut Encoder) {
+    fn note_events(&self, events: &mut Events) {
+        if let Some(floor) = &self.floor {
+            floor.iter().for_each(|mark| events.note(mark));
+        }
+        self.value.note_events(events);
+    }
+
+    /// Writes the row alone, to measure it.
+    fn measure(&self, encoder: &mut Encoder) {
         encoder.value(&self.key);
         if let Some(floor) = &self.floor {
-            encoder.marks(floor);
+            encode_floors(&[(self, floor)], encoder);
         }
-        if self.value.is_bottom() {
-            encoder.nil();
-        } else {
-            self.value.encode(encoder);
+        if !encoder.is_over() && !self.value.is_bottom() {
+            V::encode(&[&self.value], encoder);
         }
     }
 }
 
-/// Whether a key stands twice among the rows of a message: the second would be taken to say that the first is gone.
-fn has_repeated_key<K: Key, V>(list: &[Row<K, V>], seed: u64) -> bool {
-    let hasher = KeyHasher::new(seed);
-    let mut seen: HashTable<&K> = HashTable::with_capacity(list.len());
-    list.iter().any(|Row { key, .. }| {
-        let hash = hasher.hash(key);
-        let entry = seen.entry(hash, |other| *other == key, |other| hasher.hash(other));
-        match entry {
-            Entry::Occupied(_) => true,
-            Entry::Vacant(entry) => {
-                entry.insert(key);
-                false
-            }
-        }
-    })
+/// Writes what the removals of rows had seen, and whether the rows have values.
+fn encode_floors<K: Key, V: Crdt>(rows: &[(&Row<K, V>, &Box<Marks>)], encoder: &mut Encoder) {
+    let (mut codes, mut numbers) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    for (row, floor) in rows {
+        codes.push((floor.len() as u64 - 1) << 1 | u64::from(!row.value.is_bottom()));
+        let start = numbers.len();
+        numbers.extend(floor.iter().map(|mark| encoder.number(mark)));
+        numbers[start..].sort_unstable();
+    }
+    encoder.ints(&codes);
+    encoder.ints(&numbers);
 }
 
-fn decode_value<V: Crdt>(decoder: &mut Decoder<'_>) -> Result<V, DecodeError> {
-    if decoder.nil()? { Ok(V::bottom()) } else { V::decode(decoder) }
+/// Reads what [`encode_floors`] wrote of so many rows, which were counted.
+fn decode_floors(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<(Box<Marks>, bool)>, DecodeError> {
+    let at = decoder.at();
+    let codes = decoder.ints(count)?;
+    let all = decoder.sum(codes.iter().map(|code| (code >> 1) + 1))?;
+    decoder.elements(all)?;
+    decoder.room::<Dot>(all)?;
+    decoder.room::<Marks>(count)?;
+    let mut numbers = decoder.ints(all)?.into_iter();
+    let floor = |code: &u64| {
+        let marks = numbers.by_ref().take((code >> 1) as usize + 1).map(|number| decoder.event(number));
+        let marks = Marks::of_distinct(marks.collect::<Result<_, _>>()?);
+        let marks = marks.ok_or(DecodeError::Repeated { what: "a mark", at })?;
+        Ok((Box::new(marks), code & 1 == 1))
+    };
+    codes.iter().map(floor).collect()
+}
+
+/// Reads how many rows each of so many maps has with a floor, and without. They are counted, all together.
+fn decode_shapes(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<(usize, usize)>, DecodeError> {
+    let at = decoder.at();
+    let codes = decoder.ints(count)?;
+    let all = decoder.sum(codes.iter().map(|code| code >> 2))?;
+    decoder.add_rows(all)?;
+    let floored = decoder.ints(codes.iter().filter(|code| *code & 1 == 1).count())?;
+    let mut floored = floored.into_iter();
+    let shape = |code: &u64| {
+        let (rows, has_floors) = (code >> 2, code & 1 == 1);
+        let with_floors = if has_floors { floored.next()? } else { 0 };
+        let is_right = code & 2 == 0 && with_floors <= rows && (with_floors > 0) == has_floors;
+        is_right.then(|| (with_floors as usize, (rows - with_floors) as usize))
+    };
+    let shapes: Option<Vec<_>> = codes.iter().map(shape).collect();
+    shapes.ok_or(DecodeError::Expected { what: "the numbers of rows of maps", at })
 }
 
 impl<K: Key, V: Crdt> MergeMap<K, V> {

@@ -5,9 +5,9 @@ use driftless::{
 };
 
 use crate::oracle::{Item, Live, Payload, Place};
+use crate::schema::Schema;
 use crate::subject::types::{Numbered, Sample};
 use crate::subject::{Canonical, Reading, Readings, Script, Stop, Subject};
-use crate::wire::{Parts, Reader};
 
 const KINDS: [Kind; 6] = [Kind::Register, Kind::Values, Kind::Set, Kind::Counter, Kind::Flag, Kind::Map];
 
@@ -150,24 +150,7 @@ impl Subject for Document {
         Ok(())
     }
 
-    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
-        reader.rows(|reader, name, floor| {
-            place.push(Item::Key(name));
-            for _ in 0..if reader.nil() { 0 } else { reader.array()? / 2 } {
-                let kind = KINDS.get(reader.uint()? as usize).ok_or("there is no such kind")?;
-                place.push(Item::Kind(*kind));
-                if !reader.nil() {
-                    of_kind!(kind, take_apart(reader, place, parts))?;
-                }
-                place.pop();
-            }
-            if !floor.is_empty() {
-                parts.entry(place.clone()).or_default().floor = floor;
-            }
-            place.pop();
-            Ok(())
-        })
-    }
+    const SCHEMA: Schema = Schema::Document;
 
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         read_names(self, &mut Vec::new(), place, readings);

@@ -1,12 +1,10 @@
 //! The types of the engine as subjects.
 
-use driftless::{
-    Counter, Datum, Flag, Key, LwwRegister, MergeMap, MvRegister, OrSet, Timestamp, Value, Writer,
-};
+use driftless::{Counter, Datum, Flag, Key, LwwRegister, MergeMap, MvRegister, OrSet, Value, Writer};
 
 use crate::oracle::{Item, Live, Payload, Place};
+use crate::schema::Schema;
 use crate::subject::{Canonical, Reading, Readings, Script, Stop, Subject};
-use crate::wire::{Parts, Reader};
 
 /// How many keys are written at once now and then: more than a map keeps in a list.
 const MANY: u8 = 20;
@@ -59,15 +57,7 @@ macro_rules! register {
                 canonical.entries(place, live, |canonical| canonical.value().map(Payload::Value))
             }
 
-            fn take_apart(
-                reader: &mut Reader<'_>,
-                place: &mut Place,
-                parts: &mut Parts,
-            ) -> Result<(), String> {
-                let part = reader.cell(1, |reader, _| Ok((Payload::Value(reader.value()?), None)))?;
-                parts.insert(place.clone(), part);
-                Ok(())
-            }
+            const SCHEMA: Schema = Schema::Register;
 
             fn read(&self, place: &mut Place, readings: &mut Readings) {
                 let values: Vec<_> = self.stamped().map(|(stamp, value)| (stamp, Value::of(value))).collect();
@@ -99,10 +89,7 @@ impl Subject for Flag {
         canonical.entries(place, live, |_| Ok(Payload::On))
     }
 
-    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
-        parts.insert(place.clone(), reader.cell(0, |_, _| Ok((Payload::On, None)))?);
-        Ok(())
-    }
+    const SCHEMA: Schema = Schema::Flag;
 
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         if self.is_enabled() {
@@ -129,14 +116,7 @@ impl Subject for Counter {
         canonical.entries(place, live, |canonical| canonical.count().map(Payload::Count))
     }
 
-    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
-        let part = reader.cell(2, |reader, stamp| {
-            let (total, age) = (reader.int()?, reader.uint()?);
-            Ok((Payload::Count(total), Some(Timestamp::from_bits(stamp.bits() - age))))
-        })?;
-        parts.insert(place.clone(), part);
-        Ok(())
-    }
+    const SCHEMA: Schema = Schema::Counter;
 
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         if self.is_counting() {
@@ -209,9 +189,7 @@ impl<T: Numbered> Subject for OrSet<T> {
         parse_map::<Flag>(canonical, place, live)
     }
 
-    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
-        take_map_apart::<Flag>(reader, place, parts)
-    }
+    const SCHEMA: Schema = Schema::Set;
 
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         for element in self.iter() {
@@ -258,9 +236,7 @@ impl<K: Numbered, V: Subject> Subject for MergeMap<K, V> {
         parse_map::<V>(canonical, place, live)
     }
 
-    fn take_apart(reader: &mut Reader<'_>, place: &mut Place, parts: &mut Parts) -> Result<(), String> {
-        take_map_apart::<V>(reader, place, parts)
-    }
+    const SCHEMA: Schema = Schema::Map(&V::SCHEMA);
 
     fn read(&self, place: &mut Place, readings: &mut Readings) {
         for (key, value) in self.iter() {
@@ -308,23 +284,4 @@ fn parse_map<V: Subject>(
         }
     }
     Ok(())
-}
-
-/// Reads the rows of a map whose values are of a type.
-fn take_map_apart<V: Subject>(
-    reader: &mut Reader<'_>,
-    place: &mut Place,
-    parts: &mut Parts,
-) -> Result<(), String> {
-    reader.rows(|reader, key, floor| {
-        place.push(Item::Key(key));
-        if !reader.nil() {
-            V::take_apart(reader, place, parts)?;
-        }
-        if !floor.is_empty() {
-            parts.entry(place.clone()).or_default().floor = floor;
-        }
-        place.pop();
-        Ok(())
-    })
 }

@@ -1,0 +1,188 @@
+//! The keys of rows in a message: one behind the other, or as numbers in a dictionary where maps have the same keys.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::crdt::Key;
+use crate::crdt::map::hash::KeyHasher;
+use crate::crdt::map::row::Row;
+use crate::wire::decode::Decoder;
+use crate::wire::encode::Encoder;
+use crate::wire::error::DecodeError;
+
+/// Keys one behind the other.
+const IN_FULL: u8 = 0;
+/// A dictionary, and the number of each key in it.
+const LOOKED_UP: u8 = 1;
+
+/// Up to so many rows are compared with each other to find a key that stands twice.
+const FEW: usize = 8;
+
+/// Writes the keys of rows of so many maps.
+pub(super) fn encode<'a, K: Key>(
+    maps: usize,
+    keys: impl ExactSizeIterator<Item = &'a K>,
+    encoder: &mut Encoder,
+) {
+    if maps > 1 && keys.len() > 1 && !encoder.is_measuring() {
+        encode_of_many(keys, encoder);
+        return;
+    }
+    for key in keys {
+        encoder.value(key);
+        if encoder.is_over() {
+            return;
+        }
+    }
+}
+
+fn encode_of_many<'a, K: Key>(keys: impl ExactSizeIterator<Item = &'a K>, encoder: &mut Encoder) {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(keys.len()));
+    for key in keys {
+        encoder.value_to(&mut bytes, key);
+        ends.push(bytes.len());
+    }
+    let mut start = 0;
+    let in_full = ends.iter().map(|end| &bytes[std::mem::replace(&mut start, *end)..*end]);
+    let is_written = Dictionary::of(in_full).is_some_and(|dictionary| dictionary.write(encoder));
+    if !is_written {
+        encoder.bytes(&[IN_FULL]);
+        encoder.bytes(&bytes);
+    }
+}
+
+/// The keys of rows, each once, in order, and the number of each row's.
+struct Dictionary<'a> {
+    keys: Vec<&'a [u8]>,
+    numbers: Vec<u64>,
+    /// What the keys of all rows take in full.
+    in_full: usize,
+}
+
+impl<'a> Dictionary<'a> {
+    /// `None` if there are too many different keys for it to be worth while.
+    fn of(keys: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut known: BTreeMap<&'a [u8], usize> = BTreeMap::new();
+        let mut found: Vec<&'a [u8]> = Vec::new();
+        // What came behind each key when it was seen last: maps that are alike have their keys in the same order.
+        let mut behind: Vec<usize> = Vec::new();
+        let mut numbers: Vec<u64> = Vec::with_capacity(keys.len());
+        let (mut last, mut in_full) = (0, 0);
+        for (seen, key) in keys.enumerate() {
+            let guess = behind.get(last).copied().unwrap_or_default();
+            let number = match found.get(guess) {
+                Some(guessed) if *guessed == key => guess,
+                _ => *known.entry(key).or_insert_with(|| {
+                    found.push(key);
+                    behind.push(0);
+                    found.len() - 1
+                }),
+            };
+            if found.len() > 64 + seen / 2 {
+                return None;
+            }
+            if let Some(slot) = behind.get_mut(last) {
+                *slot = number;
+            }
+            in_full += key.len();
+            numbers.push(number as u64);
+            last = number;
+        }
+        let mut ranks = vec![0; found.len()];
+        for (rank, number) in known.values().enumerate() {
+            ranks[*number] = rank as u64;
+        }
+        numbers.iter_mut().for_each(|number| *number = ranks[*number as usize]);
+        Some(Self { keys: known.into_keys().collect(), numbers, in_full })
+    }
+
+    /// Writes the keys in this form, if it is allowed here and shorter than the other. Returns whether it did.
+    fn write(&self, encoder: &mut Encoder) -> bool {
+        let start = encoder.len();
+        encoder.bytes(&[LOOKED_UP]);
+        encoder.varint(self.keys.len() as u64 - 1);
+        self.keys.iter().for_each(|key| encoder.bytes(key));
+        encoder.ints(&self.numbers);
+        let is_shorter = encoder.len() - start <= self.in_full;
+        let is_kept = is_shorter && encoder.look_up(start, self.numbers.len(), self.in_full);
+        if !is_kept {
+            encoder.truncate(start);
+        }
+        is_kept
+    }
+}
+
+/// Reads the keys of so many rows of so many maps, for which memory was claimed.
+pub(super) fn decode<K: Key>(
+    maps: usize,
+    count: usize,
+    decoder: &mut Decoder<'_>,
+) -> Result<Vec<K>, DecodeError> {
+    let at = decoder.at();
+    if maps > 1 && count > 1 {
+        match decoder.take(1)? {
+            [IN_FULL] => {}
+            [LOOKED_UP] => return look_up(at, count, decoder),
+            _ => return Err(DecodeError::Expected { what: "keys or a dictionary of them", at }),
+        }
+    }
+    // Each takes a byte at least.
+    decoder.follow(count)?;
+    let mut keys = Vec::with_capacity(count);
+    for _ in 0..count {
+        keys.push(decoder.value()?);
+    }
+    Ok(keys)
+}
+
+fn look_up<K: Key>(start: usize, count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<K>, DecodeError> {
+    let at = decoder.at();
+    let different = decoder.varint()?;
+    let different = decoder.sum([different, 1])?;
+    decoder.follow(different)?;
+    decoder.room::<(K, usize, usize)>(different)?;
+    let mut dictionary: Vec<(K, usize, usize)> = Vec::with_capacity(different);
+    for _ in 0..different {
+        let (at, memory) = (decoder.at(), decoder.memory());
+        let key = decoder.value()?;
+        dictionary.push((key, decoder.at() - at, decoder.memory() - memory));
+    }
+    let numbers = decoder.ints(count)?;
+    let (mut keys, mut in_full, mut memory) = (Vec::with_capacity(count), 0_usize, 0_usize);
+    let entry = |number: u64| usize::try_from(number).ok().and_then(|number| dictionary.get(number));
+    for number in &numbers {
+        let (_, bytes, claimed) =
+            entry(*number).ok_or(DecodeError::Expected { what: "keys of a dictionary", at })?;
+        in_full = in_full.saturating_add(*bytes);
+        memory = memory.saturating_add(*bytes).saturating_add(*claimed);
+    }
+    if !decoder.look_up(start, count, in_full) {
+        return Err(DecodeError::Expected { what: "keys in full where so few bytes stand before them", at });
+    }
+    decoder.room::<u8>(memory)?;
+    keys.extend(numbers.iter().filter_map(|number| entry(*number)).map(|(key, ..)| key.clone()));
+    Ok(keys)
+}
+
+/// Whether a key stands twice among the rows of a map in a message: the second would be taken to say that the first is gone.
+pub(super) fn has_repeated<K: Key, V>(list: &[Row<K, V>], seed: u64) -> bool {
+    if list.len() <= FEW {
+        let is_repeated =
+            |(place, row): (usize, &Row<K, V>)| list[..place].iter().any(|other| other.key == row.key);
+        return list.iter().enumerate().any(is_repeated);
+    }
+    let hasher = KeyHasher::new(seed);
+    let mut seen: HashTable<(u64, &K)> = HashTable::with_capacity(list.len());
+    list.iter().any(|Row { key, .. }| {
+        let hash = hasher.hash(key);
+        match seen.entry(hash, |other| *other == (hash, key), |(hash, _)| *hash) {
+            Entry::Occupied(_) => true,
+            Entry::Vacant(entry) => {
+                entry.insert((hash, key));
+                false
+            }
+        }
+    })
+}
