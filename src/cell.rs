@@ -299,6 +299,11 @@ impl<T> Cell<T> {
         }
     }
 
+    /// Whether a payload is live whose event lies within `seen`.
+    pub(crate) fn shows(&self, seen: &Frontier) -> bool {
+        self.live().any(|(dot, _)| seen.covers(dot))
+    }
+
     /// Whether there are marks that can be forgotten one day.
     pub(crate) fn has_residue(&self) -> bool {
         match self {

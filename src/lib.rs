@@ -133,6 +133,7 @@ pub use replica::committed::{Committed, Forgotten, Merged};
 pub use replica::config::Config;
 pub use replica::error::{MergeError, TransactError, WriteError};
 pub use replica::held::{Digest, Snapshot};
+pub use replica::request::Request;
 pub use wire::error::{DecodeError, EncodeError};
 pub use wire::limits::Limits;
 
@@ -140,6 +141,7 @@ pub use wire::limits::Limits;
 #[doc(hidden)]
 pub mod derived {
     pub use crate::causal::dot::Marks;
+    pub use crate::causal::frontier::Frontier;
     pub use crate::crdt::change::Path;
     pub use crate::crdt::merging::Merging;
     pub use crate::crdt::pruning::Pruning;

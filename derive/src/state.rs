@@ -119,6 +119,7 @@ fn delta(input: &Input<'_>) -> TokenStream {
         let local = field.local();
         code!(#ident: #local.unwrap_or_else(|| #of::bottom()))
     });
+    let shows = each(input, |Field { ident, of, .. }| code!(#of::shows(&self.#ident, seen)));
     let prune = each(input, |Field { ident, of, .. }| code!(#of::prune(&mut self.#ident, pruning)));
     // A chunk must not be filled by what holds nothing, or a transfer would never end.
     let split = each(input, |Field { ident, of, .. }| {
@@ -142,6 +143,10 @@ fn delta(input: &Input<'_>) -> TokenStream {
                 return ::core::option::Option::None;
             }
             ::core::option::Option::Some(Self { #(#whole),* })
+        }
+
+        fn shows(&self, seen: &::driftless::derived::Frontier) -> bool {
+            #(#shows)||*
         }
 
         fn prune(&mut self, pruning: &mut ::driftless::derived::Pruning<'_>) -> bool {
@@ -174,11 +179,11 @@ fn bytes(input: &Input<'_>) -> TokenStream {
             }
         }
     });
-    let decode = each(input, |field @ Field { of, number, .. }| {
+    let decode = each(input, |field @ Field { ident, of, number, .. }| {
         let local = field.local();
         code! {
             let count = bitmaps.iter().filter(|bitmap| **bitmap >> #number & 1 == 1).count();
-            let mut #local = if count > 0 { #of::decode(count, decoder)? } else { ::std::vec::Vec::new() }.into_iter();
+            let mut #local = if count > 0 { #of::decode(count, held.map(|held| &held.#ident), decoder)? } else { ::std::vec::Vec::new() }.into_iter();
         }
     });
     let put = each(input, |field @ Field { ident, of, number, .. }| {
@@ -202,6 +207,7 @@ fn bytes(input: &Input<'_>) -> TokenStream {
 
         fn decode(
             count: usize,
+            held: ::core::option::Option<&Self>,
             decoder: &mut ::driftless::derived::Decoder<'_>,
         ) -> ::core::result::Result<::std::vec::Vec<Self>, ::driftless::derived::DecodeError> {
             if count == 0 {

@@ -7,8 +7,9 @@ use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 
 /// What has been seen of each origin. Origins beyond the array have not been seen at all.
+#[doc(hidden)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Frontier(Vec<Timestamp>);
+pub struct Frontier(Vec<Timestamp>);
 
 impl Frontier {
     /// The frontier of a version vector. Ids that the table does not know are left out: nothing in it came from them.

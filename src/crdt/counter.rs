@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use crate::causal::dot::{Dot, Marks};
+use crate::causal::frontier::Frontier;
 use crate::causal::origin::Origin;
 use crate::cell::{Cell, Columns};
 use crate::clock::Timestamp;
@@ -279,6 +280,10 @@ impl Crdt for Counter {
         self.cell.is_beyond(&since.frontier).then(|| self.clone())
     }
 
+    fn shows(&self, seen: &Frontier) -> bool {
+        self.cell.shows(seen)
+    }
+
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         let had_residue = self.has_residue();
         self.cell.prune(pruning.cut, &mut pruning.dropped);
@@ -335,7 +340,7 @@ impl Crdt for Counter {
         encoder.ints(&removed);
     }
 
-    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+    fn decode(count: usize, _: Option<&Self>, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
         let columns = Columns::read::<Total>(count, true, decoder)?;
         let at = decoder.at();
         let totals = decoder.ints(columns.payloads())?;

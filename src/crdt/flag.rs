@@ -1,6 +1,7 @@
 //! A flag that is on or off.
 
 use crate::causal::dot::Marks;
+use crate::causal::frontier::Frontier;
 use crate::cell::{Cell, Columns};
 use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Reading};
@@ -125,6 +126,10 @@ impl Crdt for Flag {
         self.cell.is_beyond(&since.frontier).then(|| self.clone())
     }
 
+    fn shows(&self, seen: &Frontier) -> bool {
+        self.cell.shows(seen)
+    }
+
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         let had_residue = self.cell.has_residue();
         let has_residue = self.cell.prune(pruning.cut, &mut pruning.dropped);
@@ -146,7 +151,7 @@ impl Crdt for Flag {
         columns.write(false, encoder);
     }
 
-    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+    fn decode(count: usize, _: Option<&Self>, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
         let columns = Columns::read::<()>(count, false, decoder)?;
         let cells = columns.cells(decoder, |_, _| Ok(()), |_, _| Ok(()))?;
         Ok(cells.into_iter().map(|cell| Self { cell }).collect())

@@ -33,6 +33,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::causal::dot::Marks;
+use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
@@ -262,6 +263,10 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     fn since(&self, since: &Since) -> Option<Self>;
 
+    /// Whether something live is there that who has seen `seen` has seen.
+    #[doc(hidden)]
+    fn shows(&self, seen: &Frontier) -> bool;
+
     /// Forgets what is stable. Returns whether something is left to be forgotten later.
     #[doc(hidden)]
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool;
@@ -277,9 +282,10 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     fn encode(column: &[&Self], encoder: &mut Encoder);
 
-    /// Reads a column of so many instances.
+    /// Reads a column of so many instances. `held` is what the receiver holds, of a column of it alone.
     #[doc(hidden)]
-    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError>;
+    fn decode(count: usize, held: Option<&Self>, decoder: &mut Decoder<'_>)
+    -> Result<Vec<Self>, DecodeError>;
 
     #[doc(hidden)]
     fn canonical(&self, canonical: &mut Canonical<'_>);

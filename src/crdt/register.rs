@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::causal::dot::Marks;
+use crate::causal::frontier::Frontier;
 use crate::cell::{Cell, Columns};
 use crate::clock::Timestamp;
 use crate::crdt::change::{Path, Reading};
@@ -213,6 +214,10 @@ macro_rules! register {
                 self.cell.is_beyond(&since.frontier).then(|| self.clone())
             }
 
+            fn shows(&self, seen: &Frontier) -> bool {
+                self.cell.shows(seen)
+            }
+
             fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
                 let had_residue = self.cell.has_residue();
                 let has_residue = self.cell.prune(pruning.cut, &mut pruning.dropped);
@@ -240,7 +245,11 @@ macro_rules! register {
                 }
             }
 
-            fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+            fn decode(
+                count: usize,
+                _: Option<&Self>,
+                decoder: &mut Decoder<'_>,
+            ) -> Result<Vec<Self>, DecodeError> {
                 let columns = Columns::read::<T>(count, false, decoder)?;
                 // Each value takes a byte at least.
                 decoder.follow(columns.payloads())?;

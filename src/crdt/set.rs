@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::iter::FusedIterator;
 
 use crate::causal::dot::Marks;
+use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
 use crate::crdt::flag::Flag;
 use crate::crdt::map::MergeMap;
@@ -215,6 +216,10 @@ impl<T: Key> Crdt for OrSet<T> {
         Some(Self { elements })
     }
 
+    fn shows(&self, seen: &Frontier) -> bool {
+        self.elements.shows(seen)
+    }
+
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         self.elements.prune(pruning)
     }
@@ -232,8 +237,12 @@ impl<T: Key> Crdt for OrSet<T> {
         MergeMap::encode(&elements, encoder);
     }
 
-    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
-        let column = MergeMap::decode(count, decoder)?;
+    fn decode(
+        count: usize,
+        held: Option<&Self>,
+        decoder: &mut Decoder<'_>,
+    ) -> Result<Vec<Self>, DecodeError> {
+        let column = MergeMap::decode(count, held.map(|held| &held.elements), decoder)?;
         Ok(column.into_iter().map(|elements| Self { elements }).collect())
     }
 

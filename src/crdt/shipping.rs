@@ -15,11 +15,26 @@ pub struct Since {
     pub(crate) ceiling: Frontier,
     /// The rows that were looked at.
     visited: Cell<usize>,
+    /// Whether keys of the map at hand may be named in short form, as far as it is for the receiver to say.
+    has_short: Cell<bool>,
 }
 
 impl Since {
-    pub(crate) fn new(frontier: Frontier, ceiling: Frontier) -> Self {
-        Self { frontier, ceiling, visited: Cell::new(0) }
+    pub(crate) fn new(frontier: Frontier, ceiling: Frontier, has_short: bool) -> Self {
+        Self { frontier, ceiling, visited: Cell::new(0), has_short: Cell::new(has_short) }
+    }
+
+    /// Whether keys of the map at hand may be named in short form.
+    pub(crate) fn has_short(&self) -> bool {
+        self.has_short.get()
+    }
+
+    /// Looks at what lies below rows, where all keys are named in full.
+    pub(crate) fn below<T>(&self, look: impl FnOnce() -> T) -> T {
+        let has_short = self.has_short.replace(false);
+        let seen = look();
+        self.has_short.set(has_short);
+        seen
     }
 
     pub(crate) fn visit(&self, rows: usize) {

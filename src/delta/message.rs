@@ -31,6 +31,8 @@ const FLAGS: u8 = (1 << FLAG_BITS) - 1;
 const COMPLETE: u8 = 1;
 /// The message is a chunk of a transfer.
 const CHUNK: u8 = 2;
+/// The message names keys in short form.
+const SHORT_KEYS: u8 = 4;
 /// Beside the number of ids in short form that have news: whether there are ids in full.
 const HAS_NEW: u64 = 2;
 /// Whether there are ids without news.
@@ -42,12 +44,24 @@ fn short(id: &ReplicaId) -> [u8; 2] {
     words.iter().fold([0; 2], |short, word| [short[0] ^ word[0], short[1] ^ word[1]])
 }
 
-/// What tells that short forms were taken for the ids that the sender meant: a hash of all ids of the table, in full. The first
-/// half stands behind the table, lest the rest be read in vain; the second at the end of the message.
-fn checks(ids: impl Iterator<Item = ReplicaId>) -> [[u8; 2]; 2] {
-    let bytes: Vec<u8> = ids.flat_map(|id| *id.as_bytes()).collect();
-    let [a, b, .., c, d] = xxh3_64(&bytes).to_be_bytes();
-    [[a, b], [c, d]]
+/// The ids in full, one behind the other.
+fn in_full(ids: impl Iterator<Item = ReplicaId>) -> Vec<u8> {
+    ids.flat_map(|id| *id.as_bytes()).collect()
+}
+
+/// What tells, behind the table of ids, that short forms were taken for the ids that the sender meant: of a hash of all ids of
+/// the table in full. The rest need not be read in vain.
+fn early_check(ids: &[u8]) -> [u8; 2] {
+    let [a, b, ..] = xxh3_64(ids).to_be_bytes();
+    [a, b]
+}
+
+/// What tells, at the end of the message, that short forms were taken for the ids and keys that the sender meant: of a hash of
+/// the ids in full and of the hashes of the keys.
+fn late_check(mut ids: Vec<u8>, named: &[u64]) -> [u8; 2] {
+    ids.extend(named.iter().flat_map(|hash| hash.to_be_bytes()));
+    let [.., a, b] = xxh3_64(&ids).to_be_bytes();
+    [a, b]
 }
 
 /// The head of a message: who is named, and in which order.
@@ -58,8 +72,6 @@ struct Head {
     changed: Vec<Origin>,
     /// Those it knows and lacks nothing of, in short form.
     unchanged: Vec<Origin>,
-    /// What tells that the short forms are taken for whom they mean, if there are any.
-    checks: Option<[[u8; 2]; 2]>,
 }
 
 impl Head {
@@ -76,7 +88,7 @@ impl Head {
             let start = shorts.partition_point(|other| *other < short(id));
             shorts.get(start.saturating_add(1)) != Some(&short(id))
         };
-        let mut head = Self { new: Vec::new(), changed: Vec::new(), unchanged: Vec::new(), checks: None };
+        let mut head = Self { new: Vec::new(), changed: Vec::new(), unchanged: Vec::new() };
         for Dot { origin, time } in named {
             let from = delta.from.time(origin);
             if from == Timestamp::ZERO || !is_clear(delta.origins.id(origin)) {
@@ -87,10 +99,16 @@ impl Head {
                 head.unchanged.push(origin);
             }
         }
-        if !head.changed.is_empty() || !head.unchanged.is_empty() {
-            head.checks = Some(checks(head.named().map(|origin| *delta.origins.id(origin))));
-        }
         Ok(head)
+    }
+
+    /// Whether there are ids in short form.
+    fn has_short(&self) -> bool {
+        !self.changed.is_empty() || !self.unchanged.is_empty()
+    }
+
+    fn in_full<S: Crdt>(&self, delta: &Delta<S>) -> Vec<u8> {
+        in_full(self.named().map(|origin| *delta.origins.id(origin)))
     }
 
     fn named(&self) -> impl Iterator<Item = Origin> + Clone {
@@ -116,8 +134,8 @@ impl Head {
         for origin in self.changed.iter().chain(&self.unchanged) {
             out.extend_from_slice(&short(delta.origins.id(*origin)));
         }
-        if let Some([early, _]) = self.checks {
-            out.extend_from_slice(&early);
+        if self.has_short() {
+            out.extend_from_slice(&early_check(&self.in_full(delta)));
         }
         self.write_vectors(delta, &mut out);
         if let Some(cut) = &delta.cut {
@@ -164,6 +182,7 @@ impl Head {
         chunk: Option<Chunk>,
     ) -> Result<Vec<u8>, EncodeError> {
         let mut out = self.write(delta, chunk);
+        let mut named = Vec::new();
         if state.is_bottom() {
             Events::write_none(&mut out);
         } else {
@@ -180,12 +199,15 @@ impl Head {
             let mut ends: Vec<_> = with_news.map(|(origin, place)| (delta.to.time(origin), place)).collect();
             ends.sort_unstable();
             events.write(&mut out, &ends, newest(&delta.to));
-            let mut encoder = Encoder::new(out, events);
+            let mut encoder = Encoder::new(out, events).with_short(delta.short.clone());
             S::encode(&[state], &mut encoder);
-            out = encoder.finish()?;
+            (out, named) = encoder.finish()?;
         }
-        if let Some([_, late]) = self.checks {
-            out.extend_from_slice(&late);
+        if let Some(flags) = out.first_mut().filter(|_| !named.is_empty()) {
+            *flags |= SHORT_KEYS;
+        }
+        if self.has_short() || !named.is_empty() {
+            out.extend_from_slice(&late_check(self.in_full(delta), &named));
         }
         Ok(out)
     }
@@ -252,12 +274,13 @@ impl<S: Crdt> Delta<S> {
         Chunks { delta: self, room: chunk_bytes, next: Some(0), previous: 0 }
     }
 
-    /// Reads a message. Short forms mean ids in `known`, the receiver's vector.
+    /// Reads a message. Short forms mean ids in `known`, the receiver's vector, and keys in `held`, its state.
     pub(crate) fn decode(
         bytes: &[u8],
         limits: &Limits,
         hash_seed: u64,
         known: &VersionVector,
+        held: &S,
     ) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::new(bytes, limits)?.with_hash_seed(hash_seed);
         let [first] = decoder.array()?;
@@ -265,10 +288,11 @@ impl<S: Crdt> Delta<S> {
         if version != VERSION {
             return Err(DecodeError::Version { found: u64::from(version) });
         }
-        if flags > COMPLETE | CHUNK {
-            return Err(DecodeError::Expected { what: "the flags of version 2", at: 0 });
-        }
         let (is_complete, is_chunk) = (flags & COMPLETE != 0, flags & CHUNK != 0);
+        let has_short_keys = flags & SHORT_KEYS != 0;
+        if has_short_keys {
+            decoder.allow_short();
+        }
         let table = Table::decode(&mut decoder, known)?;
         let at = decoder.at();
         let (from, to) = table.decode_vectors(&mut decoder)?;
@@ -284,19 +308,26 @@ impl<S: Crdt> Delta<S> {
             None
         };
         let state = if decoder.events(table.ends(&to), table.ids, &to)? {
-            let column = S::decode(1, &mut decoder)?;
+            let column = S::decode(1, Some(held), &mut decoder)?;
             column.into_iter().next().unwrap_or_else(S::bottom)
         } else {
             S::bottom()
         };
-        if let Some(late) = table.late
-            && decoder.array()? != late
-        {
-            return Err(DecodeError::UnknownReplica { at: table.at });
+        if decoder.named().is_empty() == has_short_keys {
+            return Err(DecodeError::Expected { what: "keys in short form", at: decoder.at() });
+        }
+        if table.has_short() || has_short_keys {
+            let expected = late_check(in_full(table.origins.ids().iter().copied()), decoder.named());
+            if decoder.array()? != expected {
+                return Err(match has_short_keys {
+                    true => DecodeError::UnknownKey { at: table.at },
+                    false => DecodeError::UnknownReplica { at: table.at },
+                });
+            }
         }
         decoder.finish()?;
         let origins = Arc::new(table.origins);
-        Ok(Self { origins, from, to, cut, state, chunk, bytes: bytes.len(), rows_visited: 0 })
+        Ok(Self { origins, from, to, cut, state, chunk, short: None, bytes: bytes.len(), rows_visited: 0 })
     }
 }
 
@@ -306,8 +337,6 @@ struct Table {
     ids: usize,
     new: usize,
     changed: usize,
-    /// What is to stand at the end of the message.
-    late: Option<[u8; 2]>,
     /// Where the table begins.
     at: usize,
 }
@@ -335,7 +364,6 @@ impl Table {
         for id in full {
             origins.intern(ReplicaId::from_bytes(*id));
         }
-        let mut late = None;
         if !shorts.is_empty() {
             let mut by_short: Vec<_> = known.iter().map(|(id, _)| (short(&id), id)).collect();
             by_short.sort_unstable();
@@ -352,13 +380,16 @@ impl Table {
             return Err(DecodeError::Repeated { what: "a replica id", at });
         }
         if !shorts.is_empty() {
-            let [expected, expected_late] = checks(origins.ids().iter().copied());
-            if decoder.array()? != expected {
+            if decoder.array()? != early_check(&in_full(origins.ids().iter().copied())) {
                 return Err(DecodeError::UnknownReplica { at });
             }
-            late = Some(expected_late);
         }
-        Ok(Self { origins, ids, new, changed, late, at })
+        Ok(Self { origins, ids, new, changed, at })
+    }
+
+    /// Whether there are ids in short form.
+    fn has_short(&self) -> bool {
+        self.ids > self.new
     }
 
     /// The number of ids with news, or in full.

@@ -27,6 +27,7 @@ use crate::causal::frontier::Frontier;
 use crate::causal::origin::Origins;
 use crate::causal::vector::VersionVector;
 use crate::crdt::Crdt;
+use crate::wire::hash::KeyHasher;
 
 /// What one replica holds and another lacks.
 ///
@@ -64,6 +65,8 @@ pub struct Delta<S> {
     pub(crate) state: S,
     /// Which part this is of a transfer in chunks.
     pub(crate) chunk: Option<Chunk>,
+    /// What the receiver hashes keys with, if it asked to be told keys in short form.
+    pub(crate) short: Option<KeyHasher>,
     /// The bytes it came as; zero if it was not decoded.
     pub(crate) bytes: usize,
     pub(crate) rows_visited: usize,
@@ -78,6 +81,7 @@ impl<S: Crdt> Clone for Delta<S> {
             to: self.to.clone(),
             cut: self.cut.clone(),
             state: self.state.fork(),
+            short: self.short.clone(),
             ..*self
         }
     }

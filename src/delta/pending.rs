@@ -183,6 +183,7 @@ mod tests {
             cut: None,
             state: Flag::default(),
             chunk: Some(Chunk { index, is_last, follows: index, hash: index + 1 }),
+            short: None,
             bytes: 100,
             rows_visited: 0,
         }

@@ -136,7 +136,8 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for TransactError<E> {}
 pub enum MergeError {
     /// Bytes: they are no message.
     Decode(DecodeError),
-    /// Peer, or a message lost on the way: the delta goes on from more than is held here. Ask for a delta since `vector`.
+    /// Peer, or a message lost on the way: the delta goes on from more than is held here, or names a replica or a key in a short
+    /// form that cannot be told here. Ask for a [delta since](crate::Replica::delta_since) `vector`.
     Gap {
         /// What is held here.
         vector: VersionVector,
@@ -245,6 +246,7 @@ mod tests {
             Stamp { .. } => Stamp { at: 7 },
             Repeated { .. } => Repeated { what: "a key", at: 7 },
             UnknownReplica { .. } => UnknownReplica { at: 7 },
+            UnknownKey { .. } => UnknownKey { at: 7 },
             UnknownField { .. } => UnknownField { field: 3, at: 7 },
             Value { .. } => Value { at: 7, reason: "it is no text".into() },
             Trailing { .. } => Trailing { at: 7 },

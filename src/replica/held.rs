@@ -11,7 +11,9 @@ use crate::causal::vector::VersionVector;
 use crate::crdt::Crdt;
 use crate::crdt::shipping::Since;
 use crate::delta::Delta;
+use crate::replica::request::Request;
 use crate::wire::canonical::Canonical;
+use crate::wire::hash::KeyHasher;
 
 /// The state, and of whom it holds how much.
 #[derive(Debug)]
@@ -60,7 +62,8 @@ impl<S: Crdt> Held<S> {
         canonical.into_bytes()
     }
 
-    pub(crate) fn delta_since(&self, vector: &VersionVector) -> Delta<S> {
+    /// What is lacking at who has seen `vector`. Keys that it must hold are named in its short form, if `short` is that.
+    pub(crate) fn delta_since(&self, vector: &VersionVector, short: Option<KeyHasher>) -> Delta<S> {
         let mut origins = Arc::clone(&self.origins);
         for (id, _) in vector.iter().filter(|(id, _)| self.origins.get(id).is_none()) {
             // What the peer alone knows is in the table too, lest a short form be taken for it.
@@ -68,7 +71,7 @@ impl<S: Crdt> Held<S> {
         }
         let mut from = vector.clone();
         from.meet(&self.vector());
-        let since = Since::new(Frontier::of(&from, &origins), self.vector.clone());
+        let since = Since::new(Frontier::of(&from, &origins), self.vector.clone(), short.is_some());
         let is_covered = self.dropped.within(&since.frontier);
         let state = if !is_covered {
             Some(self.state.fork())
@@ -85,6 +88,7 @@ impl<S: Crdt> Held<S> {
             cut: (!is_covered).then(|| self.dropped.clone()),
             state: state.unwrap_or_else(S::bottom),
             chunk: None,
+            short,
             bytes: 0,
             rows_visited,
         }
@@ -159,7 +163,13 @@ impl<S: Crdt> Snapshot<S> {
     /// [`Replica::delta_since`](crate::Replica::delta_since), on a reader's thread.
     #[must_use = "a delta does nothing until it is encoded or merged"]
     pub fn delta_since(&self, vector: &VersionVector) -> Delta<S> {
-        self.held.delta_since(vector)
+        self.held.delta_since(vector, None)
+    }
+
+    /// What was held here and is lacking at who asks; as [`Replica::answer`](crate::Replica::answer), on a reader's thread.
+    #[must_use = "a delta does nothing until it is encoded or merged"]
+    pub fn answer(&self, request: &Request) -> Delta<S> {
+        self.held.delta_since(request.vector(), request.short())
     }
 }
 

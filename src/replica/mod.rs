@@ -4,6 +4,7 @@ pub(crate) mod committed;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod held;
+pub(crate) mod request;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::replica::committed::{Committed, Forgotten, Merged};
 use crate::replica::config::Config;
 use crate::replica::error::{MergeError, TransactError, WriteError};
 use crate::replica::held::{Digest, Held, Snapshot};
+use crate::replica::request::Request;
 use crate::wire::error::DecodeError;
 use crate::wire::limits::Limits;
 
@@ -200,7 +202,19 @@ impl<S: Crdt> Replica<S> {
     /// ```
     #[must_use = "a delta does nothing until it is encoded or merged"]
     pub fn delta_since(&self, vector: &VersionVector) -> Delta<S> {
-        self.held.delta_since(vector)
+        self.held.delta_since(vector, None)
+    }
+
+    /// What this replica asks of a peer, to be sent what it lacks. It changes with what is held: make one for each answer.
+    pub fn request(&self) -> Request {
+        Request::new(self.vector(), self.txn.seed)
+    }
+
+    /// What is held here and is lacking at who asks: as [`delta_since`](Self::delta_since) of the request's vector, in a message
+    /// that is smaller, and for that replica alone. See [`Request`] for an example.
+    #[must_use = "a delta does nothing until it is encoded or merged"]
+    pub fn answer(&self, request: &Request) -> Delta<S> {
+        self.held.delta_since(request.vector(), request.short())
     }
 
     /// Writes in one transaction, with one stamp. An error, or a panic, inside of `write` leaves nothing behind.
@@ -322,9 +336,12 @@ impl<S: Crdt> Replica<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decode(&self, bytes: &[u8]) -> Result<Delta<S>, MergeError> {
-        let delta = Delta::decode(bytes, &self.config.limits, self.txn.seed, &self.vector());
+        let delta =
+            Delta::decode(bytes, &self.config.limits, self.txn.seed, &self.vector(), &self.held.state);
         delta.map_err(|error| match error {
-            DecodeError::UnknownReplica { .. } => MergeError::Gap { vector: self.vector() },
+            DecodeError::UnknownReplica { .. } | DecodeError::UnknownKey { .. } => {
+                MergeError::Gap { vector: self.vector() }
+            }
             error => MergeError::Decode(error),
         })
     }

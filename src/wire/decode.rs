@@ -9,6 +9,7 @@ use crate::wire::column::{self, Flaw};
 use crate::wire::encode;
 use crate::wire::error::DecodeError;
 use crate::wire::events::{self, Count};
+use crate::wire::hash::{SHORT_BITS, SHORT_BYTES};
 use crate::wire::limits::Limits;
 
 /// What an element of an application's list is taken to need in memory, whatever its type: as much as a dynamic value.
@@ -34,6 +35,10 @@ pub struct Decoder<'a> {
     /// The events that the message names, by number.
     events: Vec<Dot>,
     hash_seed: u64,
+    /// Whether the message says that it names keys in short form.
+    has_short: bool,
+    /// The hashes of the keys that it named so.
+    named: Vec<u64>,
 }
 
 impl<'a> Decoder<'a> {
@@ -52,6 +57,8 @@ impl<'a> Decoder<'a> {
             looked_up: 0,
             events: Vec::new(),
             hash_seed: 0,
+            has_short: false,
+            named: Vec::new(),
         })
     }
 
@@ -62,6 +69,46 @@ impl<'a> Decoder<'a> {
 
     pub(crate) fn hash_seed(&self) -> u64 {
         self.hash_seed
+    }
+
+    /// Lets keys be named in short form.
+    pub(crate) fn allow_short(&mut self) {
+        self.has_short = true;
+    }
+
+    /// So many keys in short form, no two the same.
+    pub(crate) fn short_keys(&mut self, count: usize) -> Result<Vec<u64>, DecodeError> {
+        let at = self.at;
+        if count > 0 && !self.has_short {
+            return Err(DecodeError::Expected { what: "keys in full", at });
+        }
+        let forms = if count == 1 {
+            let bytes: [u8; SHORT_BYTES] = self.array()?;
+            vec![bytes.iter().fold(0, |form, byte| form << 8 | u64::from(*byte))]
+        } else {
+            self.ints(count)?
+        };
+        // Before keys are taken for them: many forms of one long key would take much memory.
+        let mut sorted = forms.clone();
+        sorted.sort_unstable();
+        if !sorted.is_sorted_by(|a, b| a < b) {
+            return Err(DecodeError::Repeated { what: "a key", at });
+        }
+        if sorted.last().is_some_and(|form| form >> SHORT_BITS > 0) {
+            return Err(DecodeError::Expected { what: "keys in short form", at });
+        }
+        Ok(forms)
+    }
+
+    /// Takes note of the hash of a key that was named in short form.
+    #[inline]
+    pub(crate) fn note_short(&mut self, hash: u64) {
+        self.named.push(hash);
+    }
+
+    /// The hashes of the keys that were named in short form.
+    pub(crate) fn named(&self) -> &[u64] {
+        &self.named
     }
 
     pub(crate) fn limits(&self) -> &Limits {

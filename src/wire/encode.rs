@@ -1,6 +1,7 @@
 //! Writing a message.
 
 use std::collections::BTreeSet;
+use std::hash::Hash;
 
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::wire::column::{self, varint_len};
 use crate::wire::error::EncodeError;
 use crate::wire::events::Events;
+use crate::wire::hash::{self, KeyHasher, SHORT_BYTES};
 
 /// How many bytes of keys may stand for a byte before them where keys are numbers in a dictionary: a few bytes must not stand
 /// for very many keys.
@@ -41,6 +43,10 @@ pub struct Encoder {
     events: Events,
     /// What the keys that were written as numbers count for.
     looked_up: usize,
+    /// What the receiver hashes keys with, if it can be told keys in short form.
+    short: Option<KeyHasher>,
+    /// The hashes of the keys that were named in short form.
+    named: Vec<u64>,
     /// If the state is not written but measured, part by part.
     measure: Option<Measure>,
     error: Option<EncodeError>,
@@ -66,7 +72,35 @@ struct Measure {
 impl Encoder {
     /// An encoder that goes on behind `out`, for a state that names `events`.
     pub(crate) fn new(out: Vec<u8>, events: Events) -> Self {
-        Self { out, events, looked_up: 0, measure: None, error: None }
+        Self { out, events, looked_up: 0, short: None, named: Vec::new(), measure: None, error: None }
+    }
+
+    /// Lets keys be named in the receiver's short form.
+    pub(crate) fn with_short(self, short: Option<KeyHasher>) -> Self {
+        Self { short, ..self }
+    }
+
+    /// Whether keys may be named in short form.
+    pub(crate) fn has_short(&self) -> bool {
+        self.short.is_some()
+    }
+
+    /// Keys in short form.
+    pub(crate) fn short_keys<'k, K: Hash + 'k>(&mut self, keys: impl Iterator<Item = &'k K>) {
+        let Some(hasher) = &self.short else {
+            return;
+        };
+        let start = self.named.len();
+        self.named.extend(keys.map(|key| hasher.hash(key)));
+        let named = self.named.get(start..).unwrap_or_default();
+        let forms: Vec<u64> = named.iter().map(|hash| hash::short(*hash)).collect();
+        match forms.as_slice() {
+            [form] => {
+                let bytes = form.to_be_bytes();
+                self.out.extend(bytes.iter().skip(bytes.len().saturating_sub(SHORT_BYTES)));
+            }
+            forms => self.ints(forms),
+        }
     }
 
     /// An encoder that measures parts. `newest` is the greatest millisecond of the vectors.
@@ -101,9 +135,10 @@ impl Encoder {
         self.out.len().saturating_add(columns)
     }
 
-    pub(crate) fn finish(self) -> Result<Vec<u8>, EncodeError> {
+    /// The bytes, and the hashes of the keys that are named in short form.
+    pub(crate) fn finish(self) -> Result<(Vec<u8>, Vec<u64>), EncodeError> {
         match self.error {
-            None => Ok(self.out),
+            None => Ok((self.out, self.named)),
             Some(error) => Err(error),
         }
     }

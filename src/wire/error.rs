@@ -70,6 +70,13 @@ pub enum DecodeError {
         /// Where the table of ids begins.
         at: usize,
     },
+    /// The message names a key by a short form that this side cannot tell. The sender took it to hold what it does not, or no
+    /// longer does; or two keys have that form. [`Replica::decode`](crate::Replica::decode) reports it as a
+    /// [gap](crate::MergeError::Gap): ask again from the own vector, and all keys are named in full.
+    UnknownKey {
+        /// Where the keys begin.
+        at: usize,
+    },
     /// A field or kind that this side's type does not have. The peer's schema is newer: upgrade this side first.
     UnknownField {
         /// The number of the field.
@@ -135,6 +142,11 @@ impl fmt::Display for DecodeError {
             Self::UnknownReplica { at } => write!(
                 f,
                 "the peer took this replica to know another that it does not, in the table of ids at byte {at}; \
+                 nothing changed: ask again from the own vector"
+            ),
+            Self::UnknownKey { at } => write!(
+                f,
+                "the peer took this replica to hold a key that it does not, among those at byte {at}; \
                  nothing changed: ask again from the own vector"
             ),
             Self::UnknownField { field, at } => write!(

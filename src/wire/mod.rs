@@ -24,5 +24,6 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod error;
 pub(crate) mod events;
+pub(crate) mod hash;
 pub(crate) mod limits;
 pub(crate) mod stamp;

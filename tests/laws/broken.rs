@@ -1,8 +1,8 @@
 //! Engines with a fault in them, to see the laws fail: a flag in which one step of the engine does something else.
 
 use driftless::derived::{
-    Before, Canonical, DecodeError, Decoder, Encoder, Events, Marks, Merging, Path, Pruning, Since, Sinking,
-    Splitter,
+    Before, Canonical, DecodeError, Decoder, Encoder, Events, Frontier, Marks, Merging, Path, Pruning, Since,
+    Sinking, Splitter,
 };
 use driftless::{Crdt, Flag, Writer};
 use driftless_testkit::oracle::{Live, Place};
@@ -63,6 +63,10 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
         (FAULT != SENDS_NO_REMOVALS || cell.is_live()).then_some(Self(cell))
     }
 
+    fn shows(&self, seen: &Frontier) -> bool {
+        self.0.shows(seen)
+    }
+
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         if FAULT == FORGETS_TOO_EARLY && !self.0.is_live() {
             self.0 = Flag::bottom();
@@ -83,8 +87,12 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
         Flag::encode(&flags, encoder);
     }
 
-    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
-        Ok(Flag::decode(count, decoder)?.into_iter().map(Self).collect())
+    fn decode(
+        count: usize,
+        held: Option<&Self>,
+        decoder: &mut Decoder<'_>,
+    ) -> Result<Vec<Self>, DecodeError> {
+        Ok(Flag::decode(count, held.map(|held| &held.0), decoder)?.into_iter().map(Self).collect())
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {

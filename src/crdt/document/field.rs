@@ -1,6 +1,7 @@
 //! What stands at one name of a document.
 
 use crate::causal::dot::Marks;
+use crate::causal::frontier::Frontier;
 use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 use crate::crdt::counter::Counter;
@@ -101,6 +102,12 @@ macro_rules! nodes {
                 }
             }
 
+            fn shows(&self, seen: &Frontier) -> bool {
+                match self {
+                    $(Self::$kind(state) => state.shows(seen),)+
+                }
+            }
+
             fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
                 match self {
                     $(Self::$kind(state) => state.prune(pruning),)+
@@ -144,7 +151,7 @@ macro_rules! nodes {
                     let has_it = |bitmap: &u64| bitmap >> Kind::$kind.number() & 1 == 1;
                     let count = bitmaps.iter().filter(|bitmap| has_it(bitmap)).count();
                     if count > 0 {
-                        let column = <$type>::decode(count, decoder)?;
+                        let column = <$type>::decode(count, None, decoder)?;
                         let with_it = fields.iter_mut().zip(bitmaps).filter(|(_, bitmap)| has_it(bitmap));
                         for ((field, _), state) in with_it.zip(column) {
                             field.nodes.push(Self::$kind(state));
@@ -327,6 +334,10 @@ impl Crdt for Field {
         (!nodes.is_empty()).then_some(Self { nodes })
     }
 
+    fn shows(&self, seen: &Frontier) -> bool {
+        self.nodes.iter().any(|node| node.shows(seen))
+    }
+
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         let mut has_residue = false;
         self.nodes.retain_mut(|node| {
@@ -356,7 +367,7 @@ impl Crdt for Field {
         Node::encode_all(column, encoder);
     }
 
-    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+    fn decode(count: usize, _: Option<&Self>, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
         let at = decoder.at();
         let bitmaps = decoder.ints(count)?;
         let unknown = bitmaps.iter().map(|bitmap| bitmap >> Kind::ALL.len()).find(|unknown| *unknown > 0);

@@ -5,6 +5,7 @@ mod field;
 use std::fmt;
 
 use crate::causal::dot::Marks;
+use crate::causal::frontier::Frontier;
 use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 use crate::crdt::counter::{Counter, CounterOverflow};
@@ -432,6 +433,10 @@ impl Crdt for Document {
         Some(Self { fields })
     }
 
+    fn shows(&self, seen: &Frontier) -> bool {
+        self.fields.shows(seen)
+    }
+
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         self.fields.prune(pruning)
     }
@@ -449,8 +454,12 @@ impl Crdt for Document {
         MergeMap::encode(&fields, encoder);
     }
 
-    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
-        let column = MergeMap::decode(count, decoder)?;
+    fn decode(
+        count: usize,
+        held: Option<&Self>,
+        decoder: &mut Decoder<'_>,
+    ) -> Result<Vec<Self>, DecodeError> {
+        let column = MergeMap::decode(count, held.map(|held| &held.fields), decoder)?;
         Ok(column.into_iter().map(|fields| Self { fields }).collect())
     }
 

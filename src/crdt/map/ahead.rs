@@ -3,10 +3,10 @@
 //! Where the rows of a large map lie is known to no cache. Found one after the other, each costs the time to fetch it; found some
 //! at once, before any is written, they are fetched beside each other.
 
-use crate::crdt::map::index::Tag;
 use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
 use crate::crdt::{Crdt, Key};
+use crate::wire::hash::Tag;
 
 /// Keys looked up at once.
 const AHEAD: usize = 32;
@@ -33,7 +33,8 @@ impl Ahead {
             (self.next, self.end) = (0, incoming.len().min(AHEAD));
             for (found, row) in self.found.iter_mut().zip(incoming) {
                 let tag = rows.tag(&row.key);
-                *found = (rows.find_tagged(&row.key, tag), tag);
+                let hinted = row.standing.hint().filter(|number| rows.is_at(*number, &row.key));
+                *found = (hinted.or_else(|| rows.find_tagged(&row.key, tag)), tag);
             }
         }
         let (found, tag) = *self.found.get(self.next).filter(|_| self.next < self.end)?;

@@ -6,15 +6,14 @@
 
 use triomphe::Arc;
 
+use crate::wire::hash::Tag;
+
 /// Rows in a shard, on average, before the number of shards doubles. A shard is what the first insertion after a fork copies.
 const SHARD: usize = 384;
 /// Slots of the smallest shard.
 const FEWEST: usize = 8;
 /// The part of a shard's slots that may be taken, in eighths.
 const FULL: usize = 7;
-
-/// The part of a key's hash that the index keeps.
-pub(super) type Tag = u32;
 
 /// A tag above a row's number and one; zero if nothing stands here.
 type Slot = u64;
@@ -78,20 +77,17 @@ impl Shard {
         Self { slots: Arc::from(slots), len }
     }
 
+    /// The rows with a tag.
     #[inline]
-    fn find(&self, wanted: Tag, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    fn rows(&self, wanted: Tag) -> impl Iterator<Item = u32> {
         let mask = self.slots.len() - 1;
         let mut place = wanted as usize & mask;
-        loop {
+        let slots = std::iter::from_fn(move || {
             let slot = self.slots[place];
-            if slot == 0 {
-                return None;
-            }
-            if tag(slot) == wanted && is_it(row(slot)) {
-                return Some(row(slot));
-            }
             place = (place + 1) & mask;
-        }
+            (slot != 0).then_some(slot)
+        });
+        slots.filter(move |slot| tag(*slot) == wanted).map(row)
     }
 
     fn slots_mut(&mut self) -> &mut [Slot] {
@@ -156,7 +152,13 @@ fn shard_of(tag: Tag, shards: usize) -> usize {
 impl Index {
     #[inline]
     pub(super) fn find(&self, tag: Tag, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        self.shards[shard_of(tag, self.shards.len())].find(tag, is_it)
+        self.rows(tag).find(|row| is_it(*row))
+    }
+
+    /// The rows with a tag.
+    #[inline]
+    pub(super) fn rows(&self, tag: Tag) -> impl Iterator<Item = u32> {
+        self.shards[shard_of(tag, self.shards.len())].rows(tag)
     }
 
     /// Adds a row whose key is not in the index.

@@ -6,11 +6,11 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::crdt::Key;
-use crate::crdt::map::hash::KeyHasher;
 use crate::crdt::map::row::Row;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
+use crate::wire::hash::KeyHasher;
 
 /// Keys one behind the other.
 const IN_FULL: u8 = 0;

@@ -2,7 +2,6 @@
 
 mod ahead;
 pub(crate) mod entries;
-mod hash;
 mod index;
 mod keys;
 mod list;
@@ -18,12 +17,13 @@ use std::fmt;
 use std::hash::Hash;
 
 use crate::causal::dot::{Dot, Marks};
+use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
 use crate::crdt::map::ahead::Ahead;
 use crate::crdt::map::entries::Entries;
-use crate::crdt::map::index::Tag;
 use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
+use crate::crdt::map::standing::Standing;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::shipping::{Since, Splitter};
@@ -35,6 +35,19 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
+use crate::wire::hash::{KeyHasher, Tag};
+
+/// Keys of types smaller than this are named in full: their short form would be no shorter.
+const LARGE_KEY: usize = 16;
+/// Of two times as many pairs of a key that is named and a key that is held, hardly a hundred have the same short form: the bits
+/// of that number.
+const SHORT_PAIRS: u32 = 34;
+/// So many rows are looked at to find out whether a map shows what has been seen.
+const LOOKED_AT: usize = 16;
+/// Of the code of a map in a message: whether it has rows with floors.
+const HAS_FLOORS: u64 = 1;
+/// Whether it has rows whose keys are named in short form.
+const HAS_SHORT: u64 = 2;
 
 /// A map whose values merge, key by key. Its values are registers, sets, counters, structs of them, or maps again.
 ///
@@ -370,8 +383,23 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         let (rows, visited) = self.rows.beyond(since);
         since.visit(visited);
         let mut list = Vec::with_capacity(rows.len());
-        list.extend(rows.into_iter().filter_map(|row| row.since(since)));
+        let may_be_short = since.has_short() && self.may_be_short(rows.len());
+        since.below(|| {
+            for row in rows {
+                let Some(mut news) = row.since(since) else {
+                    continue;
+                };
+                let is_known = may_be_short && news.floor.is_none() && row.value.shows(&since.frontier);
+                news.standing.set_known(is_known);
+                list.push(news);
+            }
+        });
         (!list.is_empty()).then(|| Self { rows: Rows::Few(list.into()) })
+    }
+
+    fn shows(&self, seen: &Frontier) -> bool {
+        // Not for ever, where much is there that has not been seen.
+        self.rows.iter().take(LOOKED_AT).any(|row| row.value.shows(seen))
     }
 
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
@@ -405,6 +433,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         }
         let mut codes = Vec::with_capacity(column.len());
         let (mut counts, mut floored, mut plain) = (Vec::new(), Vec::new(), Vec::with_capacity(all));
+        let (mut short_counts, mut short) = (Vec::new(), Vec::<&Row<K, V>>::new());
         let mut ordered = Vec::new();
         for map in column {
             let before = (floored.len(), plain.len());
@@ -413,22 +442,28 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
             }
             // By event, so that a receiver takes up what is old before what is new; then by key: equal content, equal bytes.
             ordered.sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row.key.cmp(&other.key)));
+            let short_before = short.len();
             for (_, row) in ordered.drain(..) {
                 match &row.floor {
                     Some(floor) => floored.push((row, floor)),
+                    None if encoder.has_short() && row.standing.is_known() => short.push(row),
                     None => plain.push(row),
                 }
             }
-            let with_floors = floored.len() - before.0;
-            let rows = with_floors + plain.len() - before.1;
-            codes.push((rows as u64) << 2 | u64::from(with_floors > 0));
+            let (with_floors, in_short) = (floored.len() - before.0, short.len() - short_before);
+            let rows = with_floors + in_short + plain.len() - before.1;
+            let flag = |flag, count| if count > 0 { flag } else { 0 };
+            codes.push((rows as u64) << 2 | flag(HAS_SHORT, in_short) | flag(HAS_FLOORS, with_floors));
             counts.extend((with_floors > 0).then_some(with_floors as u64));
+            short_counts.extend((in_short > 0).then_some(in_short as u64));
         }
         encoder.ints(&codes);
         encoder.ints(&counts);
+        encoder.ints(&short_counts);
+        encoder.short_keys(short.iter().map(|row| &row.key));
         encode_floors(&floored, encoder);
         let with_value = floored.iter().map(|(row, _)| &row.value).filter(|value| !value.is_bottom());
-        let values: Vec<&V> = with_value.chain(plain.iter().map(|row| &row.value)).collect();
+        let values: Vec<&V> = with_value.chain(plain.iter().chain(&short).map(|row| &row.value)).collect();
         if !values.is_empty() && !encoder.is_over() {
             V::encode(&values, encoder);
         }
@@ -436,19 +471,25 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         keys::encode(column.len(), plain.iter().map(|row| &row.key), encoder);
     }
 
-    fn decode(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
+    fn decode(
+        count: usize,
+        held: Option<&Self>,
+        decoder: &mut Decoder<'_>,
+    ) -> Result<Vec<Self>, DecodeError> {
         if count == 0 {
             return Ok(Vec::new());
         }
         decoder.nested(|decoder| {
             let at = decoder.at();
             let shapes = decode_shapes(count, decoder)?;
-            let floored = shapes.iter().map(|(floored, _)| floored).sum();
-            let plain: usize = shapes.iter().map(|(_, plain)| plain).sum();
-            decoder.room::<Row<K, V>>(floored + plain)?;
+            let floored = shapes.iter().map(|shape| shape.floored).sum();
+            let plain: usize = shapes.iter().map(|shape| shape.plain).sum();
+            let short: usize = shapes.iter().map(|shape| shape.short).sum();
+            decoder.room::<Row<K, V>>(floored + plain + short)?;
+            let short = Self::decode_short(short, held, decoder)?;
             let floors = decode_floors(floored, decoder)?;
             let with_value = floors.iter().filter(|(_, has_value)| *has_value).count();
-            let mut values = V::decode(with_value + plain, decoder)?.into_iter();
+            let mut values = V::decode(with_value + plain + short.len(), None, decoder)?.into_iter();
             let floored = keys::decode::<K>(count, floored, decoder)?.into_iter().zip(floors);
             let floored: Vec<_> = floored
                 .map(|(key, (floor, has_value))| {
@@ -456,14 +497,18 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
                     Row::new(key, value.unwrap_or_else(V::bottom), Some(floor))
                 })
                 .collect();
-            let plain = keys::decode::<K>(count, plain, decoder)?.into_iter().zip(values);
-            let mut plain = plain.map(|(key, value)| Row::new(key, value, None));
+            let plain =
+                keys::decode::<K>(count, plain, decoder)?.into_iter().map(|key| (key, Standing::default()));
+            let mut rest = plain
+                .chain(short)
+                .zip(values)
+                .map(|((key, standing), value)| Row { standing, ..Row::new(key, value, None) });
             let mut floored = floored.into_iter();
             let mut column = Vec::with_capacity(count);
-            for (with_floor, without) in shapes {
-                let mut list = Vec::with_capacity(with_floor + without);
+            for Shape { floored: with_floor, plain, short } in shapes {
+                let mut list = Vec::with_capacity(with_floor + plain + short);
                 list.extend(floored.by_ref().take(with_floor));
-                list.extend(plain.by_ref().take(without));
+                list.extend(rest.by_ref().take(plain + short));
                 if list.iter().any(Row::is_bottom) {
                     return Err(DecodeError::Expected { what: "what is known of a key", at });
                 }
@@ -581,25 +626,67 @@ fn decode_floors(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<(Box<Mar
     codes.iter().map(floor).collect()
 }
 
-/// Reads how many rows each of so many maps has with a floor, and without. They are counted, all together.
-fn decode_shapes(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<(usize, usize)>, DecodeError> {
+/// How many rows a map has of each kind: with a floor, and without one named in full or in short form.
+struct Shape {
+    floored: usize,
+    plain: usize,
+    short: usize,
+}
+
+/// Reads how many rows of each kind each of so many maps has. They are counted, all together.
+fn decode_shapes(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Shape>, DecodeError> {
     let at = decoder.at();
     let codes = decoder.ints(count)?;
     let all = decoder.sum(codes.iter().map(|code| code >> 2))?;
     decoder.add_rows(all)?;
-    let floored = decoder.ints(codes.iter().filter(|code| *code & 1 == 1).count())?;
-    let mut floored = floored.into_iter();
+    let mut counts = |bit: u64| {
+        let counts = decoder.ints(codes.iter().filter(|code| *code & bit > 0).count())?;
+        Ok::<_, DecodeError>(counts.into_iter())
+    };
+    let (mut floored, mut short) = (counts(HAS_FLOORS)?, counts(HAS_SHORT)?);
     let shape = |code: &u64| {
-        let (rows, has_floors) = (code >> 2, code & 1 == 1);
-        let with_floors = if has_floors { floored.next()? } else { 0 };
-        let is_right = code & 2 == 0 && with_floors <= rows && (with_floors > 0) == has_floors;
-        is_right.then(|| (with_floors as usize, (rows - with_floors) as usize))
+        let count = |counts: &mut std::vec::IntoIter<u64>, bit| {
+            if code & bit > 0 { counts.next().filter(|count| *count > 0) } else { Some(0) }
+        };
+        let (floored, short) = (count(&mut floored, HAS_FLOORS)?, count(&mut short, HAS_SHORT)?);
+        let plain = (code >> 2).checked_sub(floored)?.checked_sub(short)?;
+        Some(Shape { floored: floored as usize, plain: plain as usize, short: short as usize })
     };
     let shapes: Option<Vec<_>> = codes.iter().map(shape).collect();
     shapes.ok_or(DecodeError::Expected { what: "the numbers of rows of maps", at })
 }
 
 impl<K: Key, V: Crdt> MergeMap<K, V> {
+    /// Reads keys in short form: what they are is looked up in the map that is held.
+    fn decode_short(
+        count: usize,
+        held: Option<&Self>,
+        decoder: &mut Decoder<'_>,
+    ) -> Result<Vec<(K, Standing)>, DecodeError> {
+        let at = decoder.at();
+        let forms = decoder.short_keys(count)?;
+        let unknown = DecodeError::UnknownKey { at };
+        let hasher = KeyHasher::new(decoder.hash_seed());
+        let mut keys = Vec::with_capacity(forms.len());
+        for form in forms {
+            let number = held.and_then(|map| map.rows.find_short(form, &hasher)).ok_or(unknown.clone())?;
+            let row = held.and_then(|map| map.rows.row(number)).ok_or(unknown.clone())?;
+            decoder.note_short(hasher.hash(&row.key));
+            let mut standing = Standing::default();
+            standing.set_hint(number);
+            keys.push((row.key.clone(), standing));
+        }
+        Ok(keys)
+    }
+}
+
+impl<K: Key, V: Crdt> MergeMap<K, V> {
+    /// Whether so many keys of the map may be named in short form: where that is worth while, and it is hardly ever the form of
+    /// two keys.
+    fn may_be_short(&self, count: usize) -> bool {
+        size_of::<K>() >= LARGE_KEY && count.saturating_mul(self.rows.len()) <= 1 << SHORT_PAIRS
+    }
+
     /// Gives back the rows at once if nothing is left of any: the row around this map remembers its removal.
     fn drop_if_bottom(&mut self) {
         if self.rows.iter().all(Row::is_bottom) {

@@ -13,6 +13,7 @@ use triomphe::Arc;
 
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
+use crate::crdt::map::standing;
 
 /// Entries in a chunk.
 const CHUNK: usize = 64;
@@ -23,7 +24,7 @@ const ENTRIES_PER_ROW: usize = 4;
 /// A log that is shorter than this is left alone.
 const SHORT: usize = 4 * CHUNK;
 /// Chunks are numbered anew before there is one of this number.
-const LAST: Place = (1 << 30) - 1;
+const LAST: Place = standing::PLACE;
 
 /// The place of an entry: the number of the chunk that it was made in, from 1. A row keeps that of its valid entry. Dropping
 /// invalid entries changes no place, so that it touches no row.

@@ -5,8 +5,7 @@ use std::hash::Hash;
 use std::slice;
 
 use crate::causal::dot::{Dot, Marks};
-use crate::crdt::map::hash::KeyHasher;
-use crate::crdt::map::index::{Index, Tag};
+use crate::crdt::map::index::Index;
 use crate::crdt::map::list::List;
 use crate::crdt::map::numbers::Numbers;
 use crate::crdt::map::pages::{self, Pages};
@@ -14,6 +13,7 @@ use crate::crdt::map::recency::{Place, Recency};
 use crate::crdt::map::row::Row;
 use crate::crdt::shipping::Since;
 use crate::crdt::{Crdt, Key};
+use crate::wire::hash::{KeyHasher, Tag, short, tag_of_short};
 
 /// More rows than this become a table.
 const FEW: usize = 16;
@@ -136,7 +136,10 @@ impl<K: Key, V: Crdt> Table<K, V> {
         let entries = self.books.recency.entries();
         let is_valid = |(place, number): &(Place, u32)| self.is_valid(*place, *number);
         let numbers: Vec<u32> = entries.filter(is_valid).map(|(_, number)| number).collect();
-        numbers.into_iter().filter_map(|number| self.rows.take(number as usize)).collect()
+        let rows = numbers.into_iter().filter_map(|number| self.rows.take(number as usize));
+        // Where the rows stood in this log says nothing of another.
+        let moved = |row: Row<K, V>| Row { standing: row.standing.moved(), ..row };
+        rows.map(moved).collect()
     }
 
     /// Whether an entry of the log is the newest of its row.
@@ -269,6 +272,28 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         match self {
             Self::Few(list) => list.iter().position(|row| row.key.borrow() == key).map(|place| place as u32),
             Self::Many(table) => table.find(key, tag.unwrap_or_else(|| table.hasher.tag(key))),
+        }
+    }
+
+    /// Whether the row of a number is of a key.
+    #[inline]
+    pub(super) fn is_at(&self, number: u32, key: &K) -> bool {
+        self.row(number).is_some_and(|row| row.key == *key)
+    }
+
+    /// The number of the one row whose key has this short form. `None` if there is none, or more than one.
+    pub(super) fn find_short(&self, form: u64, hasher: &KeyHasher) -> Option<u32> {
+        let is_it = |number: &u32| self.row(*number).is_some_and(|row| short(hasher.hash(&row.key)) == form);
+        let only = |first: Option<u32>, second: Option<u32>| first.filter(|_| second.is_none());
+        match self {
+            Self::Few(list) => {
+                let mut found = (0..list.len() as u32).filter(is_it);
+                only(found.next(), found.next())
+            }
+            Self::Many(table) => {
+                let mut found = table.index.rows(tag_of_short(form)).filter(is_it);
+                only(found.next(), found.next())
+            }
         }
     }
 

@@ -4,9 +4,12 @@ use crate::crdt::map::recency::Place;
 
 const IS_LIVE: u32 = 1 << 31;
 const HAS_RESIDUE: u32 = 1 << 30;
-const PLACE: u32 = HAS_RESIDUE - 1;
+/// Of a row of a delta.
+const IS_KNOWN: u32 = 1 << 29;
+/// The greatest place.
+pub(super) const PLACE: Place = IS_KNOWN - 1;
 
-/// Where the row's valid entry in the recency log is, and two flags.
+/// Where the row's valid entry in the recency log is, and some flags. A row of a delta has no such entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing(u32);
 
@@ -21,6 +24,13 @@ impl Standing {
     pub(super) fn set_place(&mut self, place: Place) {
         debug_assert!(place <= PLACE, "places are renumbered before they are used up");
         self.0 = self.0 & !PLACE | place;
+    }
+
+    /// What holds of a row that is taken out of its table.
+    #[inline]
+    pub(super) fn moved(mut self) -> Self {
+        self.set_place(0);
+        self
     }
 
     /// Whether the value is live, in a replica's state: looking through a row of rows would cost them all.
@@ -43,6 +53,28 @@ impl Standing {
     #[inline]
     pub(super) fn set_residue(&mut self, has_residue: bool) {
         self.set(HAS_RESIDUE, has_residue);
+    }
+
+    /// Of a row of a delta that is to be written: whether the receiver holds a row of this key, as its vector proves.
+    #[inline]
+    pub(super) fn is_known(self) -> bool {
+        self.0 & IS_KNOWN != 0
+    }
+
+    #[inline]
+    pub(super) fn set_known(&mut self, is_known: bool) {
+        self.set(IS_KNOWN, is_known);
+    }
+
+    /// Of a row of a delta that was read: the number under which the receiver held the key then.
+    #[inline]
+    pub(super) fn hint(self) -> Option<u32> {
+        self.place().checked_sub(1)
+    }
+
+    #[inline]
+    pub(super) fn set_hint(&mut self, number: u32) {
+        self.set_place(number.saturating_add(1).min(PLACE));
     }
 
     #[inline]
