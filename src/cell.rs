@@ -631,8 +631,12 @@ impl Columns {
             for number in events.by_ref().take(records as usize) {
                 record(place, decoder.event(*number)?)?;
             }
-            let seen = Marks::of_distinct(seen);
-            let seen = seen.ok_or(DecodeError::Repeated { what: "an event of one replica in a cell", at })?;
+            let distinct = Marks::of_distinct(seen).ok_or_else(|| {
+                let is_live = Marks::of_distinct(live.iter().map(|live| live.dot).collect()).is_none();
+                let what = if is_live { "a live entry of one replica" } else { "a mark" };
+                DecodeError::Repeated { what, at }
+            });
+            let seen = distinct?;
             let mut cell = Cell::default();
             cell.put(Many { live, seen });
             cells.push(cell);

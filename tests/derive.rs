@@ -452,25 +452,24 @@ fn message() -> (Replica<Address>, Vec<u8>, usize) {
     let mut eu = replica::<Address>(1);
     eu.write(1_000, |address| address.city().set("London")).unwrap();
     let bytes = eu.delta_since(&replica::<Address>(2).vector()).encode().unwrap();
-    // An array of two: the bitmap of the first field, and that field.
-    let at = bytes.windows(2).position(|pair| pair == [0x92, 0b1]).unwrap();
+    // The event is that of the head; then the bitmap of the first field, and the event of that.
+    let at = bytes.windows(3).position(|bytes| bytes == [1, 0b1, 0]).unwrap() + 1;
     (eu, bytes, at)
 }
 
 #[test]
 fn a_bitmap_that_does_not_fit_is_refused() {
     let (eu, bytes, at) = message();
-    let refusal = |head: [u8; 2]| {
+    let refusal = |bitmap: u8| {
         let mut bytes = bytes.clone();
-        bytes[at..at + 2].copy_from_slice(&head);
+        bytes[at] = bitmap;
         match eu.decode(&bytes).unwrap_err() {
             MergeError::Decode(error) => error,
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(refusal([0x92, 0b1101]), DecodeError::UnknownField { field: 2, at: at + 1 });
-    let what = "a struct of as many fields as its bitmap says";
-    assert_eq!(refusal([0x92, 0b11]), DecodeError::Expected { what, at });
-    assert_eq!(refusal([0x93, 0b1]), DecodeError::Expected { what, at });
-    assert_eq!(refusal([0x90, 0b0]), DecodeError::Expected { what, at });
+    assert_eq!(refusal(0b1101), DecodeError::UnknownField { field: 2, at });
+    assert_eq!(refusal(0b11), DecodeError::Truncated { at: bytes.len() });
+    assert_eq!(refusal(0b10), DecodeError::Trailing { at: at + 2 });
+    assert_eq!(refusal(0b0), DecodeError::Trailing { at: at + 1 });
 }

@@ -184,11 +184,10 @@ fn bytes_after_the_end_and_other_versions_are_refused() {
     bytes.push(0);
     let trailing = DecodeError::Trailing { at: bytes.len() - 1 };
     assert_eq!(us.decode(&bytes).unwrap_err(), MergeError::Decode(trailing));
-    // The version is the first element after the head of the array.
     bytes.pop();
-    let at = bytes.iter().position(|byte| *byte == 1 << 3).unwrap();
-    bytes[at] = 2 << 3;
-    let version = DecodeError::Version { found: 2 };
+    assert_eq!(bytes[0], 2 << 3);
+    bytes[0] = 3 << 3;
+    let version = DecodeError::Version { found: 3 };
     assert_eq!(us.decode(&bytes).unwrap_err(), MergeError::Decode(version));
 }
 

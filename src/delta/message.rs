@@ -484,8 +484,9 @@ impl<S: Crdt> Iterator for Chunks<S> {
         };
         let chunk = Chunk { index, is_last: false, follows: self.previous, hash: 0 };
         let bytes = head.write(&self.delta, Some(chunk)).len();
-        // A head of very many ids would leave room for one row: it may cost four times what it brings, and no more.
-        let room = self.room.saturating_sub(bytes).max(bytes / 4).max(1);
+        // A head of very many ids would leave room for one row: it may cost four times what it brings, and no more. What is
+        // measured takes half of that at the least.
+        let room = self.room.saturating_sub(bytes).max(bytes / 2).max(1);
         let mut splitter = Splitter::new(newest(&self.delta.to), room);
         let part = self.delta.state.split(&mut splitter);
         let is_last = self.delta.state.is_bottom();

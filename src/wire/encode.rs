@@ -31,8 +31,8 @@ pub(super) fn look_up(looked_up: &mut usize, at: usize, keys: usize, bytes: usiz
     may
 }
 
-/// The most bytes that the number of an event takes in a column, nearly always.
-const NUMBER_BYTES: usize = 2;
+/// What the number of an event takes in a column beside one byte, nearly always.
+const NUMBER_BYTES: usize = 1;
 
 /// Writes the state of a message to bytes, column by column.
 ///
@@ -243,8 +243,8 @@ impl Measure {
         if !self.taken.contains(&event) && self.fresh.insert(event) {
             // Its milliseconds, its counter and its author's place in the table of events.
             let gap = varint_len(self.newest.saturating_sub(dot.time.millis()));
-            let counter = varint_len(u64::from(dot.time.counter()));
-            let bytes = [gap, 1, counter, 1, 2];
+            let counter = if dot.time.counter() > 0 { 3 } else { 0 };
+            let bytes = [gap, 1, counter, 2];
             self.columns = bytes.into_iter().fold(self.columns, usize::saturating_add);
         }
     }

@@ -15,11 +15,11 @@ use crate::wire::limits::Limits;
 /// use driftless::{Config, Counter, DecodeError, MergeError, Replica, ReplicaId};
 ///
 /// let us: Replica<Counter> = Replica::new(ReplicaId::from_u128(2), Config::default());
-/// let refused = us.decode(&[0x93, 0x08]).unwrap_err();
-/// assert_eq!(refused, MergeError::Decode(DecodeError::Truncated { at: 2 }));
+/// let refused = us.decode(&[0x10]).unwrap_err();
+/// assert_eq!(refused, MergeError::Decode(DecodeError::Truncated { at: 1 }));
 /// assert_eq!(
 ///     refused.to_string(),
-///     "the bytes end at byte 2, within a message; nothing changed: drop them, and have the message sent again"
+///     "the bytes end at byte 1, within a message; nothing changed: drop them, and have the message sent again"
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 //! The bytes of a message: how stamps, ids and values are written, how they are read back, and the limits of what is read.
 //!
-//! Messages are MessagePack, in array form. What the bytes mean, one by one, is in `docs/wire-format.md`.
+//! The state is written in columns; keys and values in them are MessagePack. What the bytes mean, one by one, is in
+//! `docs/wire-format.md`.
 //!
 //! # Invariants
 //! 1. The decoder is total: any bytes give a value or an error, never a panic.
-//! 2. No length is believed before as many bytes have been seen to follow it.
+//! 2. No length is believed before as many bytes have been seen to follow it, or, where none need follow, before the limits of
+//!    elements and of memory allow for it.
 //! 3. Every dot that is read lies within the vector that the message claims.
 
 // What comes from outside passes through here: none of it may make us panic, or go wrong in silence.

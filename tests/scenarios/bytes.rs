@@ -6,7 +6,7 @@ use driftless::{
 };
 
 use crate::delivery::{Numbers, Records, chunks, copy, fill, observe};
-use crate::forged::{Forged, Part, dot, part};
+use crate::forged::{Forged, Part, cell, dot, part, varint};
 use crate::ingress::{every_way_is_refused, with_honest_data};
 use crate::{A, B, C, LATE_MS, NOW_MS, assert_same, every, receive, replica, sync, three};
 
@@ -327,20 +327,21 @@ fn extremes() -> [u64; 12] {
 
 /// A forged message for a counter, in which everything stands that may: two counts, other marks, records of removed counts.
 fn forged_counter() -> Forged {
-    let (nil_run, seven) = (part(&[0]), part(&[7]));
+    let next = || part(&[0]);
     let state = vec![
-        part(&[0x93, 0x96]),
+        // Two live counts, one other mark and one record; then their events, in runs of one.
+        part(&[5, 1, 1, 65, 0]),
         dot(BASE + 2, 0),
-        seven.clone(),
-        nil_run.clone(),
+        next(),
         dot(BASE + 3, 1),
-        seven.clone(),
-        nil_run,
-        part(&[0x91]),
+        next(),
         dot(BASE + 1, 2),
-        part(&[0x92]),
+        next(),
         dot(BASE + 1, 1),
-        seven,
+        // Seven each, since their own stamps, and of one seven were removed.
+        part(&[65, 0, 14, 0, 14]),
+        part(&[65, 0, 0, 0, 0]),
+        part(&[14]),
     ];
     Forged {
         ids: vec![A, B, C],
@@ -353,21 +354,26 @@ fn forged_counter() -> Forged {
 
 /// The same for a map: a row with a floor, of which something is live, one that is gone, and one without.
 fn forged_map() -> Forged {
+    let next = || part(&[0]);
     let state = vec![
-        // One array of the rows with floors, and one row without.
-        part(&[0x93, 0x96, 1, 0x92]),
+        // Three rows, two of them with floors: of two marks and with a value, and of one mark.
+        part(&[3 << 2 | 1, 2, 65, 0, 1 << 1 | 1, 0, 0, 65, 0]),
         dot(BASE + 1, 0),
+        next(),
         dot(BASE + 2, 1),
-        part(&[0x92]),
-        dot(BASE + 3, 1),
-        part(&[5, 2, 0x91]),
+        next(),
         dot(BASE + 1, 2),
-        part(&[0xC0, 3, 0x92, 0x94]),
+        // Two registers: one value, and two with another mark.
+        part(&[65, 0]),
+        cell(BASE + 3, 1),
+        part(&[0, 2 << 1 | 1, 1, 65, 0]),
         dot(BASE + 2, 0),
-        part(&[6]),
+        next(),
         dot(BASE + 3, 1),
-        part(&[7, 0x91]),
+        next(),
         dot(BASE + 1, 2),
+        // The values, then the keys.
+        part(&[5, 6, 7, 1, 2, 3]),
     ];
     Forged {
         ids: vec![A, B, C],
@@ -452,53 +458,46 @@ fn b59_what_a_constructor_would_refuse_the_decoder_refuses_by_name() {
         state[place] = with;
         Forged { state, ..forged }
     };
-    let entry_twice = at(counter(), 4, dot(BASE + 1, 0));
+    let entry_twice = at(counter(), 3, dot(BASE + 1, 0));
     assert_eq!(repeated(error_of::<Counter>(&entry_twice)), "a live entry of one replica");
-    let mark_of_entry = at(counter(), 8, dot(BASE + 1, 1));
+    let mark_of_entry = at(counter(), 5, dot(BASE + 1, 1));
     assert_eq!(repeated(error_of::<Counter>(&mark_of_entry)), "a mark");
     let mut records = counter().state;
-    records[9] = part(&[0x94]);
-    records.extend([dot(BASE, 1), part(&[1])]);
+    records[0] = part(&[5, 1, 2, 65, 0]);
+    records[10] = part(&[0, 14]);
+    records.splice(8..8, [part(&[0]), dot(BASE, 1)]);
     let record_twice = Forged { state: records, ..counter() };
     assert_eq!(repeated(error_of::<Counter>(&record_twice)), "the record of a removed count");
-    assert_eq!(repeated(error_of::<Registers>(&at(map(), 2, dot(BASE, 0)))), "a mark");
-    assert_eq!(repeated(error_of::<Registers>(&at(map(), 5, part(&[5, 1, 0x91])))), "a key");
-    // A floor that has seen nothing, and a run that began after its count, or never.
-    let mut empty = map().state;
-    empty.splice(0..3, [part(&[0x93, 0x96, 1, 0x90])]);
-    let empty_floor = error_of::<Registers>(&Forged { state: empty, ..map() });
-    assert!(matches!(empty_floor, DecodeError::Expected { what: "the marks of a removed key", .. }));
-    // Lists of nothing, which are left out instead, and lists that end within an item.
-    for (len, items) in [(0x90, 0), (0x91, 1), (0x93, 3)] {
-        let mut records = counter().state;
-        records.truncate(9);
-        records.push(part(&[len]));
-        records.extend([dot(BASE + 1, 1), part(&[7]), dot(BASE + 1, 2)].into_iter().take(items));
-        let records = error_of::<Counter>(&Forged { state: records, ..counter() });
-        assert!(
-            matches!(records, DecodeError::Expected { what: "the records of removed counts", .. }),
-            "{records}"
-        );
+    assert_eq!(repeated(error_of::<Registers>(&at(map(), 3, dot(BASE, 0)))), "a mark");
+    let key_twice = at(map(), 14, part(&[5, 6, 7, 1, 1, 3]));
+    assert_eq!(repeated(error_of::<Registers>(&key_twice)), "a key");
+    let expected = |error: DecodeError| match error {
+        DecodeError::Expected { what, .. } => what,
+        other => panic!("{other}"),
+    };
+    // A cell of which nothing is known, more floors than rows, and none where there should be some.
+    let nothing = Forged { state: vec![part(&[1, 0, 0])], ..counter() };
+    assert_eq!(expected(error_of::<Counter>(&nothing)), "a cell of which something is known");
+    for rows in [[1 << 2 | 1, 2], [1 << 2 | 1, 0], [1 << 2 | 2, 1], [1 << 2 | 3, 1]] {
+        let rows = Forged { state: vec![part(&rows)], ..map() };
+        assert_eq!(expected(error_of::<Registers>(&rows)), "the numbers of rows of maps");
     }
-    let mut none = map().state;
-    none.splice(0..8, [part(&[0x93, 0x90, 3, 0x92, 0x94])]);
-    for state in [none, at(map(), 0, part(&[0x93, 0x95, 1, 0x92])).state] {
-        let rows = error_of::<Registers>(&Forged { state, ..map() });
-        let what = "removed keys, their marks and values";
-        assert!(matches!(rows, DecodeError::Expected { what: found, .. } if found == what), "{rows}");
-    }
+    // A run that began after its count, or never.
     for back in [BASE + 2, BASE + 3, u64::MAX] {
-        let run = [&[0xCF][..], &back.to_be_bytes()].concat();
-        let run = error_of::<Counter>(&at(counter(), 3, part(&run)));
+        let ages = [&[65, 0][..], &varint(back), &[0, 0]].concat();
+        let run = error_of::<Counter>(&at(counter(), 9, part(&ages)));
         assert!(matches!(run, DecodeError::Stamp { .. }));
     }
     // Dots that are none, beyond what the message claims, or of nobody.
     for (stamp, place) in [(0, 1), (BASE + 4, 1), (u64::MAX, 1), (BASE, 3), (BASE, u16::MAX)] {
-        for hole in [1, 4, 8, 10] {
+        for hole in [1, 3, 5, 7] {
             let error = error_of::<Counter>(&at(counter(), hole, dot(stamp, place)));
             assert!(matches!(error, DecodeError::Stamp { .. }), "{error}");
         }
     }
+    // Dots that the message does not list.
+    let error = error_of::<Counter>(&at(counter(), 7, part(&[4])));
+    assert!(matches!(error, DecodeError::Stamp { .. }), "{error}");
 }
 
 #[test]
@@ -521,7 +520,7 @@ fn b59_what_is_only_out_of_order_means_the_same() {
         assert_same(&merged(&forged), &expected);
         // The live entries the other way round, the newest first.
         let mut state = forged.state.clone();
-        state[1..7].rotate_left(3);
+        state.swap(1, 3);
         assert_same(&merged(&Forged { state, ..forged }), &expected);
     }
 }
@@ -533,7 +532,7 @@ fn b59_the_widest_interval_costs_no_more_than_the_narrowest() {
     let mut us = Replica::<Counter>::new(ReplicaId::from_u128(0x0e << 64), config);
     us.write(NOW_MS - 1, |counter| counter.add(1).unwrap()).unwrap();
     let mut state = forged_counter().state;
-    state[4] = dot(u64::MAX, 1);
+    state[3] = dot(u64::MAX, 1);
     let forged = Forged { to: vec![BASE + 2, u64::MAX, u64::MAX], state, ..forged_counter() };
     let delta = us.decode(&forged.message()).unwrap();
     assert!(us.merge(NOW_MS, delta).unwrap().is_news);
@@ -561,19 +560,15 @@ type Siblings = MergeMap<u16, MvRegister<u8>>;
 fn crowd(rows: u16, authors: usize, salt: u128, later: u64) -> Vec<u8> {
     let ids =
         (0..authors as u128).map(|number| ReplicaId::from_u128(salt << 64 | (number * 0x9E37 + 1))).collect();
-    let mut state = Vec::new();
-    rmp::encode::write_array_len(&mut state, 2 * u32::from(rows)).unwrap();
-    for row in 0..rows {
-        rmp::encode::write_uint(&mut state, u64::from(row)).unwrap();
-        state.push(0x92);
-        rmp::encode::write_array_len(&mut state, 2 * authors as u32).unwrap();
-        for place in 0..authors as u64 {
-            // The same stamp as before, by the author at this place.
-            rmp::encode::write_uint(&mut state, place).unwrap();
-            state.push((place % 100) as u8);
-        }
-        state.push(0x90);
-    }
+    let column = |number: u64| if rows > 1 { [vec![0], varint(number)].concat() } else { varint(number) };
+    // So many live values in each row, no other marks; the events are the ends of the vectors, two bytes each.
+    let mut state = varint(u64::from(rows) << 2);
+    state.extend(column((authors as u64) << 1 | 1));
+    state.extend(column(0));
+    state.extend([16, 0]);
+    (0..rows).for_each(|_| (0..authors as u16).for_each(|place| state.extend(place.to_le_bytes())));
+    (0..rows).for_each(|_| (0..authors).for_each(|place| state.push((place % 100) as u8)));
+    (0..rows).for_each(|row| rmp::encode::write_uint(&mut state, row.into()).map(drop).unwrap());
     let times = vec![BASE + later; authors];
     Forged { ids, to: times, from: vec![0; authors], cut: None, state: vec![part(&state)] }.message()
 }
@@ -590,7 +585,7 @@ fn b61_very_many_concurrent_values_are_capped_and_a_frame_full_of_them_is_merged
     }
     // A frame of 442 KiB, full of registers that are as crowded as is allowed; then another one by others, and the first
     // authors again.
-    let rows = (442 * 1024 - 16 * siblings) / (4 * siblings);
+    let rows = (442 * 1024 - 20 * siblings) / (3 * siblings);
     let mut us = replica::<Siblings>(A);
     for (salt, later) in [(1, 0), (2, 1), (1, 2)] {
         let frame = crowd(rows as u16, siblings, salt, later);
@@ -619,19 +614,11 @@ fn b61_a_counter_is_capped_by_the_number_of_replicas() {
     let crowd = |authors: u128| {
         let ids: Vec<_> = (1..=authors).map(|number| ReplicaId::from_u128(number << 64)).collect();
         let len = ids.len();
-        let mut state = vec![0x93];
-        rmp::encode::write_array_len(&mut state, 3 * len as u32).unwrap();
-        for place in (0..len as u64).rev() {
-            rmp::encode::write_uint(&mut state, place).unwrap();
-            state.extend([5, 0]);
-        }
-        // A removal has seen a part of each count.
-        state.push(0x90);
-        rmp::encode::write_array_len(&mut state, 2 * len as u32).unwrap();
-        for place in 0..len as u64 {
-            rmp::encode::write_uint(&mut state, place).unwrap();
-            state.push(2);
-        }
+        // So many live counts, no other marks, as many records: a removal has seen a part of each count.
+        let mut state = [varint(2 * len as u64 + 1), varint(0), varint(len as u64), vec![16, 0]].concat();
+        let places = 0..len as u16;
+        places.clone().rev().chain(places).for_each(|place| state.extend(place.to_le_bytes()));
+        state.extend([0, 5 << 1, 0, 0, 0, 2 << 1]);
         Forged { ids, to: vec![BASE; len], from: vec![0; len], cut: None, state: vec![part(&state)] }
             .message()
     };
@@ -657,8 +644,8 @@ fn b62_a_claim_to_have_removed_what_its_author_has_not_issued_is_refused_by_the_
     let own = us.vector().get(&A);
     let claim = |stamp: Timestamp| {
         // Of element 20, which we added, and of those that we may add yet: removed, with all of ours up to the stamp.
-        let floor = |element: u8| [part(&[element, 0x91]), dot(stamp.bits(), 0), part(&[0xC0])];
-        let state = [&[part(&[0x91, 0x96])][..], &floor(20), &floor(21)].concat();
+        let floor = || dot(stamp.bits(), 0);
+        let state = vec![part(&[2 << 2 | 1, 2, 0, 0, 65, 0]), floor(), part(&[0]), floor(), part(&[20, 21])];
         let forged = Forged { ids: vec![A], to: vec![stamp.bits()], from: vec![0], cut: None, state };
         let mut liar = replica::<OrSet<u32>>(C);
         receive(&mut liar, &forged.message()).unwrap();
@@ -685,7 +672,7 @@ fn b62_what_others_were_kept_from_seeing_by_a_false_claim_comes_to_light_and_can
         author.write(NOW_MS, |set| set.add(&1)).unwrap();
         sync(&author, &mut other);
         let claimed = Timestamp::new(NOW_MS + 1_000, 0).unwrap();
-        let state = vec![part(&[0x91, 0x93, 2, 0x91]), dot(claimed.bits(), 0), part(&[0xC0])];
+        let state = vec![part(&[1 << 2 | 1, 1, 0]), dot(claimed.bits(), 0), part(&[2])];
         let forged = Forged { ids: vec![A], to: vec![claimed.bits()], from: vec![0], cut: None, state };
         receive(&mut other, &forged.message()).unwrap();
         assert!(other.state().contains(&1), "it removes nothing but what it names");

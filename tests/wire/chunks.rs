@@ -99,6 +99,37 @@ fn chunks_of_a_document_add_up_to_the_whole() {
     add_up::<Document>();
 }
 
+/// Each part is measured alone, and they are written together: in columns that is hardly longer than what was measured, nor
+/// much shorter, whatever of them is alike.
+#[test]
+fn chunks_are_about_as_large_as_was_asked_for() {
+    let key =
+        |number: u64| uuid::Uuid::from_u128(u128::from(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)) << 32);
+    // A transaction for all, one each in steady time, one each at any time.
+    for (writes, gap) in [(1, 0), (2_000, 10), (2_000, 7_919_333)] {
+        let mut from: Replica<Users> = replica(0x0e05);
+        for write in 0..writes {
+            let now_ms = NOW_MS + write * write % 977 * gap;
+            from.write(now_ms, |users| {
+                for number in write..write + 2_000 / writes {
+                    users.update(&key(number), |user| {
+                        user.name().set(format!("name {number}"));
+                        (0..number % 5).for_each(|tag| user.tags().add(&format!("tag {tag}")));
+                        user.visits().add(number as i64).unwrap();
+                    });
+                }
+            })
+            .unwrap();
+        }
+        for asked in [1 << 10, 1 << 14] {
+            let lens: Vec<usize> = chunks(&from, &VersionVector::new(), asked).iter().map(Vec::len).collect();
+            let (_, others) = lens.split_last().unwrap();
+            assert!(lens.iter().all(|len| *len <= asked), "{writes} writes in {asked}: {lens:?}");
+            assert!(others.iter().all(|len| *len > asked / 2), "{writes} writes in {asked}: {lens:?}");
+        }
+    }
+}
+
 #[test]
 fn a_delta_with_nothing_in_it_is_one_chunk() {
     let [a, ..] = cluster();

@@ -186,3 +186,84 @@ pub(super) fn has_repeated<K: Key, V>(list: &[Row<K, V>], seed: u64) -> bool {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::events::Events;
+    use crate::wire::limits::Limits;
+
+    /// The keys of rows of several maps, behind so many other bytes.
+    fn written(before: usize, keys: &[String]) -> Vec<u8> {
+        let mut encoder = Encoder::new(vec![0; before], Events::default());
+        encode(2, keys.iter(), &mut encoder);
+        encoder.finish().unwrap()
+    }
+
+    fn read(before: usize, bytes: &[u8], count: usize) -> Result<Vec<String>, DecodeError> {
+        let limits = Limits::default();
+        let mut decoder = Decoder::new(bytes, &limits).unwrap();
+        decoder.take(before)?;
+        let keys = super::decode(2, count, &mut decoder)?;
+        decoder.finish()?;
+        Ok(keys)
+    }
+
+    fn names(count: usize, of: usize) -> Vec<String> {
+        (0..count).map(|number| format!("name {}", number * 7 % of)).collect()
+    }
+
+    #[test]
+    fn keys_round_trip_in_either_form_whichever_is_shorter() {
+        for (before, count, of, form) in [
+            (10_000, 1_000, 10, LOOKED_UP),
+            (10_000, 1_000, 1, LOOKED_UP),
+            (10_000, 1_000, 400, LOOKED_UP),
+            (10_000, 1_000, 1_000, IN_FULL),
+            (10_000, 3, 3, IN_FULL),
+            // A name of seven bytes counts for eleven.
+            (1_375, 1_000, 10, LOOKED_UP),
+            (1_374, 1_000, 10, IN_FULL),
+            (0, 1_000, 10, IN_FULL),
+        ] {
+            let keys = names(count, of);
+            let bytes = written(before, &keys);
+            assert_eq!(bytes[before], form, "{count} of {of} behind {before}");
+            let in_full: usize = keys.iter().map(|key| key.len() + 1).sum();
+            assert!(bytes.len() - before <= 1 + in_full);
+            assert_eq!(read(before, &bytes, count), Ok(keys));
+            for end in before..bytes.len() {
+                assert!(read(before, &bytes[..end], count).is_err());
+            }
+        }
+        let keys = names(1_000, 4);
+        assert_eq!(written(10_000, &keys).len() - 10_000, 2 + 4 * 7 + 2 + 250);
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_stand_for_very_many_keys() {
+        let written = written(1_375, &names(1_000, 10));
+        assert!(read(1_374, &written[1..], 1_000).is_err());
+        // All that come before in the message count.
+        let limits = Limits::default();
+        let mut decoder = Decoder::new(&written, &limits).unwrap();
+        decoder.take(1_375).unwrap();
+        assert!(decoder.look_up(1_375, 1, 0));
+        assert!(super::decode::<String>(2, 1_000, &mut decoder).is_err());
+    }
+
+    /// A key stands there once and is held a thousand times.
+    #[test]
+    fn the_memory_of_keys_is_counted_as_often_as_they_stand() {
+        let keys = vec!["x".repeat(100); 1_000];
+        let bytes = written(20_000, &keys);
+        let reads = |memory_bytes| {
+            let limits = Limits { memory_bytes, ..Limits::default() };
+            let mut decoder = Decoder::new(&bytes, &limits).unwrap();
+            decoder.take(20_000).unwrap();
+            super::decode::<String>(2, 1_000, &mut decoder).is_ok()
+        };
+        assert!(reads(110_000));
+        assert!(!reads(100_000));
+    }
+}
