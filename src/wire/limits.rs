@@ -38,7 +38,8 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Levels of nesting, of maps and of values. 64 unless set.
     pub depth: usize,
-    /// Elements of all arrays and maps of one message together. 16 Mi unless set.
+    /// Elements of one message together: keys and values of maps, registers, flags, counters, concurrent values and marks of
+    /// these, events, and what stands in lists and maps within values. 16 Mi unless set.
     pub elements: usize,
     /// Concurrent values of one register or flag. 1,024 unless set.
     pub siblings: usize,

@@ -135,7 +135,8 @@ fn take_kinds_apart(
     }
     for (number, (item, schema)) in kinds.iter().enumerate() {
         let with_it = places.iter().zip(&bitmaps).filter(|(_, bitmap)| **bitmap >> number & 1 == 1);
-        let below: Vec<Place> = with_it.map(|(place, _)| [&place[..], &[item.clone()]].concat()).collect();
+        let below: Vec<Place> =
+            with_it.map(|(place, _)| [&place[..], std::slice::from_ref(item)].concat()).collect();
         if !below.is_empty() {
             schema.take_apart(reader, below, parts)?;
         }

@@ -99,8 +99,8 @@ fn chunks_of_a_document_add_up_to_the_whole() {
     add_up::<Document>();
 }
 
-/// Each part is measured alone, and they are written together: in columns that is hardly longer than what was measured, nor
-/// much shorter, whatever of them is alike.
+/// Each part is measured alone, and they are written together: in columns that is not longer than what was measured, nor is it
+/// much shorter; names that stand in a dictionary make it half as long.
 #[test]
 fn chunks_are_about_as_large_as_was_asked_for() {
     let key =
@@ -125,7 +125,7 @@ fn chunks_are_about_as_large_as_was_asked_for() {
             let lens: Vec<usize> = chunks(&from, &VersionVector::new(), asked).iter().map(Vec::len).collect();
             let (_, others) = lens.split_last().unwrap();
             assert!(lens.iter().all(|len| *len <= asked), "{writes} writes in {asked}: {lens:?}");
-            assert!(others.iter().all(|len| *len > asked / 2), "{writes} writes in {asked}: {lens:?}");
+            assert!(others.iter().all(|len| *len > asked / 3), "{writes} writes in {asked}: {lens:?}");
         }
     }
 }

@@ -17,6 +17,9 @@ const IN_FULL: u8 = 0;
 /// A dictionary, and the number of each key in it.
 const LOOKED_UP: u8 = 1;
 
+/// So many different keys may come before it is asked whether there are fewer than half as many as rows.
+const WORTH_WHILE: usize = 1024;
+
 /// Up to so many rows are compared with each other to find a key that stands twice.
 const FEW: usize = 8;
 
@@ -80,7 +83,7 @@ impl<'a> Dictionary<'a> {
                     found.len() - 1
                 }),
             };
-            if found.len() > 64 + seen / 2 {
+            if found.len() > WORTH_WHILE + seen / 2 {
                 return None;
             }
             if let Some(slot) = behind.get_mut(last) {

@@ -444,7 +444,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
             ordered.sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row.key.cmp(&other.key)));
             let short_before = short.len();
             for (_, row) in ordered.drain(..) {
-                match &row.floor {
+                match row.floor.as_deref() {
                     Some(floor) => floored.push((row, floor)),
                     None if encoder.has_short() && row.standing.is_known() => short.push(row),
                     None => plain.push(row),
@@ -586,7 +586,7 @@ impl<K: Key, V: Crdt> Row<K, V> {
     /// Writes the row alone, to measure it.
     fn measure(&self, encoder: &mut Encoder) {
         encoder.value(&self.key);
-        if let Some(floor) = &self.floor {
+        if let Some(floor) = self.floor.as_deref() {
             encode_floors(&[(self, floor)], encoder);
         }
         if !encoder.is_over() && !self.value.is_bottom() {
@@ -596,7 +596,7 @@ impl<K: Key, V: Crdt> Row<K, V> {
 }
 
 /// Writes what the removals of rows had seen, and whether the rows have values.
-fn encode_floors<K: Key, V: Crdt>(rows: &[(&Row<K, V>, &Box<Marks>)], encoder: &mut Encoder) {
+fn encode_floors<K: Key, V: Crdt>(rows: &[(&Row<K, V>, &Marks)], encoder: &mut Encoder) {
     let (mut codes, mut numbers) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for (row, floor) in rows {
         codes.push((floor.len() as u64 - 1) << 1 | u64::from(!row.value.is_bottom()));
