@@ -1,6 +1,7 @@
 //! Reading a message: total on any bytes, within limits, and never trusting a length.
 
 use rmp::Marker;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::causal::dot::Dot;
@@ -37,8 +38,8 @@ pub struct Decoder<'a> {
     hash_seed: u64,
     /// Whether the message says that it names keys in short form.
     has_short: bool,
-    /// The hashes of the keys that it named so.
-    named: Vec<u64>,
+    /// The keys that it named so, in full.
+    named: Vec<u8>,
 }
 
 impl<'a> Decoder<'a> {
@@ -100,14 +101,16 @@ impl<'a> Decoder<'a> {
         Ok(forms)
     }
 
-    /// Takes note of the hash of a key that was named in short form.
+    /// Takes note of a key that was named in short form.
     #[inline]
-    pub(crate) fn note_short(&mut self, hash: u64) {
-        self.named.push(hash);
+    pub(crate) fn note_short<K: Serialize>(&mut self, key: &K) -> Result<(), DecodeError> {
+        let reason = |error: rmp_serde::encode::Error| error.to_string();
+        let written = rmp_serde::encode::write(&mut self.named, key);
+        written.map_err(|error| DecodeError::Value { at: self.at, reason: reason(error) })
     }
 
-    /// The hashes of the keys that were named in short form.
-    pub(crate) fn named(&self) -> &[u64] {
+    /// The keys that were named in short form, in full.
+    pub(crate) fn named(&self) -> &[u8] {
         &self.named
     }
 

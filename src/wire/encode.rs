@@ -45,8 +45,8 @@ pub struct Encoder {
     looked_up: usize,
     /// What the receiver hashes keys with, if it can be told keys in short form.
     short: Option<KeyHasher>,
-    /// The hashes of the keys that were named in short form.
-    named: Vec<u64>,
+    /// The keys that were named in short form, in full.
+    named: Vec<u8>,
     /// If the state is not written but measured, part by part.
     measure: Option<Measure>,
     error: Option<EncodeError>,
@@ -86,14 +86,17 @@ impl Encoder {
     }
 
     /// Keys in short form.
-    pub(crate) fn short_keys<'k, K: Hash + 'k>(&mut self, keys: impl Iterator<Item = &'k K>) {
-        let Some(hasher) = &self.short else {
+    pub(crate) fn short_keys<'k, K: Hash + Serialize + 'k>(&mut self, keys: impl Iterator<Item = &'k K>) {
+        let Some(hasher) = self.short.clone() else {
             return;
         };
-        let start = self.named.len();
-        self.named.extend(keys.map(|key| hasher.hash(key)));
-        let named = self.named.get(start..).unwrap_or_default();
-        let forms: Vec<u64> = named.iter().map(|hash| hash::short(*hash)).collect();
+        let mut named = std::mem::take(&mut self.named);
+        let mut forms = Vec::new();
+        for key in keys {
+            forms.push(hash::short(hasher.hash(key)));
+            self.value_to(&mut named, key);
+        }
+        self.named = named;
         match forms.as_slice() {
             [form] => {
                 let bytes = form.to_be_bytes();
@@ -135,8 +138,8 @@ impl Encoder {
         self.out.len().saturating_add(columns)
     }
 
-    /// The bytes, and the hashes of the keys that are named in short form.
-    pub(crate) fn finish(self) -> Result<(Vec<u8>, Vec<u64>), EncodeError> {
+    /// The bytes, and the keys that they name in short form, in full.
+    pub(crate) fn finish(self) -> Result<(Vec<u8>, Vec<u8>), EncodeError> {
         match self.error {
             None => Ok((self.out, self.named)),
             Some(error) => Err(error),

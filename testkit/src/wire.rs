@@ -126,7 +126,7 @@ impl Message {
             schema.take_apart(&mut reader, vec![Vec::new()], &mut parts)?;
         }
         if changed + unchanged > 0 {
-            reader.array::<2>()?;
+            reader.array::<4>()?;
         }
         expect(reader.at == bytes.len(), "the end of the message")?;
         Ok(Self { ids, named: new, from, to, cut, chunk, parts })
@@ -253,10 +253,7 @@ impl Reader<'_> {
             expect(meant.len() == 1, "a short form of one id")?;
             self.ids.push(*meant[0]);
         }
-        // The checks are the engine's to make; here each short form must mean one id.
-        if shorts > 0 {
-            self.array::<2>()?;
-        }
+        // The check at the end is the engine's to make; here each short form must mean one id.
         Ok(())
     }
 

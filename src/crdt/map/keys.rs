@@ -200,7 +200,7 @@ mod tests {
     fn written(before: usize, keys: &[String]) -> Vec<u8> {
         let mut encoder = Encoder::new(vec![0; before], Events::default());
         encode(2, keys.iter(), &mut encoder);
-        encoder.finish().unwrap()
+        encoder.finish().unwrap().0
     }
 
     fn read(before: usize, bytes: &[u8], count: usize) -> Result<Vec<String>, DecodeError> {

@@ -671,7 +671,7 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
         for form in forms {
             let number = held.and_then(|map| map.rows.find_short(form, &hasher)).ok_or(unknown.clone())?;
             let row = held.and_then(|map| map.rows.row(number)).ok_or(unknown.clone())?;
-            decoder.note_short(hasher.hash(&row.key));
+            decoder.note_short(&row.key)?;
             let mut standing = Standing::default();
             standing.set_hint(number);
             keys.push((row.key.clone(), standing));
