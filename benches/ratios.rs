@@ -9,16 +9,17 @@ use std::alloc::System;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use driftless::{Delta, Limits, OrSet, PendingDelta, Replica, ReplicaId};
+use driftless::{Limits, OrSet, PendingDelta, Replica, ReplicaId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use workload::{Accounts, PlainAccount, START_MS, address, fill, key, mix, name, plain, replica};
+use workload::{
+    Accounts, CHANGES, PlainAccount, START_MS, address, changed, fill, key, mix, name, now, plain, replica,
+    scattered,
+};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const DOCUMENTS: usize = 100_000;
-/// Changes in a batch.
-const CHANGES: usize = 1_000;
 const ROUNDS: usize = 15;
 
 /// The median time of each side of a round, by turns.
@@ -50,16 +51,6 @@ fn row(what: &str, [ours, plain]: [Duration; 2], count: usize, goal: &str) {
     let per = |time: Duration| time.as_nanos() as f64 / count as f64;
     let ratio = ours.as_secs_f64() / plain.as_secs_f64();
     println!("{what:<52} {:>10.1} {:>10.1} {ratio:>7.2} {goal:>9}", per(ours), per(plain));
-}
-
-/// The numbers of the documents that a round changes: scattered, none twice.
-fn scattered(round: usize, documents: usize) -> impl Iterator<Item = usize> + Clone {
-    let offset = mix(round as u64) as usize;
-    (0..CHANGES).map(move |change| (offset.wrapping_add(change * (documents / CHANGES))) % documents)
-}
-
-fn now(round: usize) -> u64 {
-    START_MS + 1 + round as u64
 }
 
 fn writes(documents: usize) {
@@ -145,18 +136,6 @@ fn writes(documents: usize) {
         },
     );
     row("read a field", read, CHANGES, "");
-}
-
-/// A delta of changed names.
-fn changed(ours: &mut Replica<Accounts>, round: usize, documents: usize) -> Delta<Accounts> {
-    let before = ours.vector();
-    for number in scattered(round, documents) {
-        ours.write(now(round), |accounts| {
-            accounts.update(&key(number), |account| account.name().set(name(round)));
-        })
-        .expect("in range");
-    }
-    ours.delta_since(&before)
 }
 
 fn merges(documents: usize) {
@@ -334,7 +313,7 @@ fn deltas(sizes: &[usize]) {
         "1,000 changes among", "time us", "rows visited", "bytes", "nothing us"
     );
     for documents in sizes {
-        let (mut ours, mut theirs) = (replica(1), replica(2));
+        let (mut ours, mut theirs) = (replica(1), replica::<Accounts>(2));
         fill(&mut ours, 0..*documents, 100);
         let mut pending = PendingDelta::new(&Limits { transfer_bytes: usize::MAX, ..Limits::default() });
         for bytes in ours.delta_since(&theirs.vector()).into_chunks(1 << 20) {

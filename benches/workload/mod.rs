@@ -2,8 +2,14 @@
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
-use driftless::{Config, Crdt, LwwRegister, MergeMap, Replica, ReplicaId};
+pub(crate) mod exchange;
+pub(crate) mod notes;
+pub(crate) mod sets;
+pub(crate) mod shop;
+
+use driftless::{Config, Crdt, Delta, LwwRegister, MergeMap, Replica, ReplicaId};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A document of four registers.
@@ -18,7 +24,7 @@ pub(crate) struct Account {
 pub(crate) type Accounts = MergeMap<Uuid, Account>;
 
 /// The same document without merging.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct PlainAccount {
     pub(crate) name: String,
     pub(crate) address: String,
@@ -27,6 +33,9 @@ pub(crate) struct PlainAccount {
 }
 
 pub(crate) type PlainAccounts = HashMap<Uuid, PlainAccount>;
+
+/// Changes in a batch.
+pub(crate) const CHANGES: usize = 1_000;
 
 /// Any time will do: the engine reads no clock.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
@@ -54,9 +63,15 @@ pub(crate) fn address(number: usize) -> String {
     format!("address-{number:016}")
 }
 
-/// An empty replica.
-pub(crate) fn replica(id: u128) -> Replica<Accounts> {
-    Replica::new(ReplicaId::from_u128(0x5eed << 64 | id), Config::default())
+/// The id of a replica.
+pub(crate) fn id(number: u64) -> ReplicaId {
+    ReplicaId::from_u128(0x5eed << 64 | u128::from(number))
+}
+
+/// An empty replica. It hashes with a seed that is always the same, and another than that of other replicas.
+pub(crate) fn replica<S: Crdt>(number: u64) -> Replica<S> {
+    let config = Config { hash_seed: Some(mix(number)), ..Config::default() };
+    Replica::new(id(number), config)
 }
 
 /// Writes the documents `numbers`, `batch` of them in a transaction.
@@ -77,13 +92,45 @@ pub(crate) fn fill(replica: &mut Replica<Accounts>, numbers: std::ops::Range<usi
     }
 }
 
+/// A plain document.
+pub(crate) fn plain_document(number: usize) -> PlainAccount {
+    PlainAccount { name: name(number), address: address(number), balance: number as i64, active: true }
+}
+
 /// The documents `0..count` in a plain map.
 pub(crate) fn plain(count: usize) -> PlainAccounts {
-    let document = |number| PlainAccount {
-        name: name(number),
-        address: address(number),
-        balance: number as i64,
-        active: true,
-    };
-    (0..count).map(|number| (key(number), document(number))).collect()
+    (0..count).map(|number| (key(number), plain_document(number))).collect()
+}
+
+/// A time of a round.
+pub(crate) fn now(round: usize) -> u64 {
+    START_MS + 1 + round as u64
+}
+
+/// The numbers of the documents that a round changes: scattered, none twice.
+pub(crate) fn scattered(round: usize, documents: usize) -> impl Iterator<Item = usize> + Clone {
+    let offset = mix(round as u64) as usize % documents;
+    (0..CHANGES).map(move |change| (offset + change * (documents / CHANGES)) % documents)
+}
+
+/// The keys of the documents that a round changes, each with its new name.
+pub(crate) fn names(round: usize, documents: usize) -> Vec<(Uuid, String)> {
+    scattered(round, documents).map(|number| (key(number), name(round))).collect()
+}
+
+/// Overwrites names, a transaction each.
+pub(crate) fn write_names(replica: &mut Replica<Accounts>, round: usize, names: Vec<(Uuid, String)>) {
+    for (key, name) in names {
+        let written = replica.write(now(round), |accounts| {
+            accounts.update(&key, |account| account.name().set(name));
+        });
+        written.expect("the time is in range");
+    }
+}
+
+/// A delta of the names that a round changes.
+pub(crate) fn changed(replica: &mut Replica<Accounts>, round: usize, documents: usize) -> Delta<Accounts> {
+    let before = replica.vector();
+    write_names(replica, round, names(round, documents));
+    replica.delta_since(&before)
 }

@@ -3,6 +3,7 @@
 mod ci;
 mod examples;
 mod faults;
+mod instructions;
 mod layers;
 mod report;
 mod scenarios;
@@ -19,6 +20,9 @@ tasks:
   examples   each public function of src/ is called in an example of the documentation
   faults     plants each fault of tests/faults in a copy: the test that it names must fail; `faults NAME` plants some,
              `faults --check` looks only whether the patches still apply
+  instructions
+             counts what the work of benches/instructions takes, under valgrind, and compares: 2 % more than the baseline
+             fails; `instructions NAME` counts some, `--twice` demands the same numbers twice, `--write` renews the baseline
   layers     modules of src/ import from lower layers only, by full path
   scenarios  each scenario in docs/testing.md has a test, or a reason why not
   tidy       no tracked file holds what should not be committed, none is too long";
@@ -32,13 +36,19 @@ fn main() -> ExitCode {
         ["faults", "--check"] => report::show("faults", faults::check(&root)),
         ["faults"] => report::show("faults", faults::replay(&root, "")),
         ["faults", name] => report::show("faults", faults::replay(&root, name)),
+        ["instructions", ref options @ ..] => match instructions::run(&root, options) {
+            Some(report) => report::show("instructions", report),
+            None => return usage(),
+        },
         ["layers"] => report::show("layers", layers::check(&root)),
         ["scenarios"] => report::show("scenarios", scenarios::check(&root)),
         ["tidy"] => report::show("tidy", tidy::check(&root)),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }
