@@ -44,9 +44,11 @@ pub(crate) fn merge(criterion: &mut Criterion) {
     let [mut ours, mut theirs] = pair(DOCUMENTS);
     let mut round = 0;
     group.bench_function("driftless", |bencher| {
+        // From bytes, as it comes from a peer: it shares nothing with what it was made from.
         let delta = || {
             round += 1;
-            changed(&mut ours, round, DOCUMENTS)
+            let message = changed(&mut ours, round, DOCUMENTS).encode().expect("serializable");
+            ours.decode(&message).expect("a message")
         };
         let merge = |delta| theirs.merge(START_MS * 2, delta).expect("no gap");
         bencher.iter_batched(delta, merge, BatchSize::PerIteration);
@@ -71,11 +73,12 @@ pub(crate) fn merge_again(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("merge again");
     group.throughput(Throughput::Elements(CHANGES as u64));
     let [mut ours, mut theirs] = pair(DOCUMENTS);
-    let delta = changed(&mut ours, 1, DOCUMENTS);
-    theirs.merge(now(1), delta.clone()).expect("no gap");
+    let message = changed(&mut ours, 1, DOCUMENTS).encode().expect("serializable");
+    let delta = || ours.decode(&message).expect("a message");
+    theirs.merge(now(1), delta()).expect("no gap");
     group.bench_function("driftless", |bencher| {
         let merge = |delta| theirs.merge(now(1), delta).expect("no gap");
-        bencher.iter_batched(|| delta.clone(), merge, BatchSize::LargeInput);
+        bencher.iter_batched(delta, merge, BatchSize::LargeInput);
     });
     let mut map = plain(DOCUMENTS);
     group.bench_function("plain overwrites", |bencher| {

@@ -57,6 +57,11 @@ fn measure(root: &Path, options: &Options) -> io::Result<Report> {
     let path = root.join(BASELINE);
     let mut baseline = Baseline::read(&path)?;
     let compiler = compiler()?;
+    let is_same_compiler = baseline.compiler == compiler;
+    if options.is_written && !is_same_compiler && !options.name.is_empty() {
+        let reason = "the baseline is of another compiler, or missing: renew all of it, without a name";
+        return Err(io::Error::other(reason));
+    }
     let counter = Counter::new(root)?;
     let mut pieces = counter.pieces()?;
     let names: Vec<_> = pieces.iter().map(|piece| piece.name.clone()).collect();
@@ -91,12 +96,7 @@ fn measure(root: &Path, options: &Options) -> io::Result<Report> {
     }
 
     let costs: Vec<_> = rows.iter().map(|(piece, cost, _)| (piece.name.clone(), *cost)).collect();
-    let is_same_compiler = baseline.compiler == compiler;
     if options.is_written {
-        if !is_same_compiler && !options.name.is_empty() {
-            let reason = "the baseline is of another compiler: renew all of it, without a name";
-            return Err(io::Error::other(reason));
-        }
         baseline.compiler = compiler;
         baseline.costs.extend(costs);
         baseline.costs.retain(|name, _| names.contains(name));
@@ -107,7 +107,7 @@ fn measure(root: &Path, options: &Options) -> io::Result<Report> {
         summary += &format!(", none more than {ALLOWED} % above {BASELINE}");
     } else {
         let other = if baseline.compiler.is_empty() { "missing" } else { &baseline.compiler };
-        summary += &format!("; {BASELINE} is {other} and this {compiler}, so nothing fails");
+        summary += &format!("; nothing fails, as this is {compiler} and {BASELINE} is {other}");
     }
     Ok(Report { summary, violations })
 }
