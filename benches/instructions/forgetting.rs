@@ -2,7 +2,7 @@
 
 use crate::workload::{CHANGES, id, key, now, scattered};
 use crate::writing::filled;
-use crate::{DOCUMENTS, Piece, count};
+use crate::{DOCUMENTS, Piece, REPEATS, count, count_repeated};
 
 pub(crate) const PIECES: &[Piece] = &[
     Piece {
@@ -14,7 +14,7 @@ pub(crate) const PIECES: &[Piece] = &[
     Piece {
         name: "forget-nothing",
         what: "forget with nothing to forget",
-        operations: 1,
+        operations: REPEATS,
         run: forget_nothing,
     },
     Piece { name: "digest", what: "digest of 10,000 documents", operations: DOCUMENTS, run: digest },
@@ -36,7 +36,7 @@ fn forget_nothing() {
     let mut replica = filled();
     replica.set_members([id(1)]);
     replica.forget();
-    let forgotten = count(|| replica.forget());
+    let forgotten = count_repeated(|| replica.forget());
     assert_eq!((forgotten.rows, forgotten.marks), (0, 0));
 }
 

@@ -16,6 +16,9 @@ use std::process::ExitCode;
 /// Documents of four registers in a map.
 const DOCUMENTS: usize = 10_000;
 
+/// How often work of some hundred instructions is done: what the allocator finds the first time would show.
+const REPEATS: usize = 100;
+
 /// A piece of work.
 struct Piece {
     name: &'static str,
@@ -40,6 +43,12 @@ fn count<R>(work: impl FnOnce() -> R) -> R {
     let (mut work, mut result) = (Some(work), None);
     counted(&mut || result = work.take().map(|work| work()));
     result.expect("the work was done")
+}
+
+/// Does short work again and again, all of it counted, and returns its last result.
+fn count_repeated<R>(mut work: impl FnMut() -> R) -> R {
+    count(|| (1..REPEATS).for_each(|_| drop(black_box(work()))));
+    count(work)
 }
 
 fn main() -> ExitCode {

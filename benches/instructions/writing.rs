@@ -4,7 +4,7 @@ use crate::workload::{
     Accounts, CHANGES, PlainAccount, fill, key, mix, name, names, now, plain_document, replica, scattered,
     write_names,
 };
-use crate::{DOCUMENTS, Piece, count};
+use crate::{DOCUMENTS, Piece, REPEATS, count, count_repeated};
 use driftless::Replica;
 
 pub(crate) const PIECES: &[Piece] = &[
@@ -33,16 +33,14 @@ pub(crate) const PIECES: &[Piece] = &[
         run: overwrite_each,
     },
     Piece { name: "read", what: "read 10,000 fields by key", operations: DOCUMENTS, run: read },
-    Piece { name: "snapshot", what: "snapshot of 10,000 documents", operations: 1, run: snapshot },
+    Piece { name: "snapshot", what: "snapshot of 10,000 documents", operations: REPEATS, run: snapshot },
     Piece {
         name: "write-after-snapshot",
         what: "first write to a page after a snapshot",
-        operations: SNAPSHOTS,
+        operations: REPEATS,
         run: write_after_snapshot,
     },
 ];
-
-const SNAPSHOTS: usize = 100;
 
 /// A replica that holds documents.
 pub(crate) fn filled() -> Replica<Accounts> {
@@ -118,13 +116,13 @@ fn read() {
 
 fn snapshot() {
     let replica = filled();
-    let snapshot = count(|| replica.snapshot());
+    let snapshot = count_repeated(|| replica.snapshot());
     assert_eq!(snapshot.len(), DOCUMENTS);
 }
 
 fn write_after_snapshot() {
     let mut replica = filled();
-    for round in 1..=SNAPSHOTS {
+    for round in 1..=REPEATS {
         let key = key(mix(round as u64) as usize % DOCUMENTS);
         let (before, new) = (replica.snapshot(), -(round as i64));
         count(|| {

@@ -67,7 +67,8 @@ impl Baseline {
     }
 }
 
-const HEAD: &str = "# Work, its operations, instructions of all of them. Renewed by `cargo run -p xtask -- instructions --write`.";
+const HEAD: &str =
+    "# Work, its operations, their instructions. Renewed by `cargo run -p xtask -- instructions --write`.";
 
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
