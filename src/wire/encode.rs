@@ -80,20 +80,18 @@ impl Encoder {
         Self { short, ..self }
     }
 
-    /// Whether keys may be named in short form.
-    pub(crate) fn has_short(&self) -> bool {
-        self.short.is_some()
+    /// The short form of a key, if keys may be named so.
+    #[inline]
+    pub(crate) fn short_form<K: Hash>(&self, key: &K) -> Option<u64> {
+        self.short.as_ref().map(|hasher| hash::short(hasher.hash(key)))
     }
 
-    /// Keys in short form.
-    pub(crate) fn short_keys<'k, K: Hash + Serialize + 'k>(&mut self, keys: impl Iterator<Item = &'k K>) {
-        let Some(hasher) = self.short.clone() else {
-            return;
-        };
+    /// Keys, in [short form](Self::short_form).
+    pub(crate) fn short_keys<'k, K: Serialize + 'k>(&mut self, keys: impl Iterator<Item = (u64, &'k K)>) {
         let mut named = std::mem::take(&mut self.named);
         let mut forms = Vec::new();
-        for key in keys {
-            forms.push(hash::short(hasher.hash(key)));
+        for (form, key) in keys {
+            forms.push(form);
             self.value_to(&mut named, key);
         }
         self.named = named;

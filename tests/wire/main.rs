@@ -5,6 +5,7 @@
 mod chunks;
 mod limits;
 mod refusals;
+mod requests;
 mod round;
 mod size;
 

@@ -44,10 +44,15 @@ const LARGE_KEY: usize = 16;
 const SHORT_PAIRS: u32 = 34;
 /// So many rows are looked at to find out whether a map shows what has been seen.
 const LOOKED_AT: usize = 16;
-/// Of the code of a map in a message: whether it has rows with floors.
-const HAS_FLOORS: u64 = 1;
-/// Whether it has rows whose keys are named in short form.
-const HAS_SHORT: u64 = 2;
+
+/// Of the code of a map in a message: its rows are plain.
+const PLAIN: u64 = 0;
+/// Some have floors, the rest are plain.
+const FLOORED: u64 = 1;
+/// The keys of all are named in short form.
+const SHORT: u64 = 2;
+/// The keys of some are, and there are others.
+const MIXED: u64 = 3;
 
 /// A map whose values merge, key by key. Its values are registers, sets, counters, structs of them, or maps again.
 ///
@@ -433,37 +438,46 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         }
         let mut codes = Vec::with_capacity(column.len());
         let (mut counts, mut floored, mut plain) = (Vec::new(), Vec::new(), Vec::with_capacity(all));
-        let (mut short_counts, mut short) = (Vec::new(), Vec::<&Row<K, V>>::new());
+        let (mut short_counts, mut short) = (Vec::new(), Vec::<(u64, &Row<K, V>)>::new());
         let mut ordered = Vec::new();
         for map in column {
             let before = (floored.len(), plain.len());
             for row in map.rows.iter().filter(|row| !row.is_bottom()) {
-                ordered.push((encoder.newest(|events| row.note_events(events)), row));
+                let newest = encoder.newest(|events| row.note_events(events));
+                let form = if row.standing.is_known() { encoder.short_form(&row.key) } else { None };
+                ordered.push(((newest, form), row));
             }
-            // By event, so that a receiver takes up what is old before what is new; then by key: equal content, equal bytes.
+            // By event, so that a receiver takes up what is old before what is new; then by key, or its short form: equal
+            // content, equal bytes.
             ordered.sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row.key.cmp(&other.key)));
             let short_before = short.len();
-            for (_, row) in ordered.drain(..) {
-                match row.floor.as_deref() {
-                    Some(floor) => floored.push((row, floor)),
-                    None if encoder.has_short() && row.standing.is_known() => short.push(row),
-                    None => plain.push(row),
+            for ((_, form), row) in ordered.drain(..) {
+                match (row.floor.as_deref(), form) {
+                    (Some(floor), _) => floored.push((row, floor)),
+                    (None, Some(form)) => short.push((form, row)),
+                    (None, None) => plain.push(row),
                 }
             }
             let (with_floors, in_short) = (floored.len() - before.0, short.len() - short_before);
             let rows = with_floors + in_short + plain.len() - before.1;
-            let flag = |flag, count| if count > 0 { flag } else { 0 };
-            codes.push((rows as u64) << 2 | flag(HAS_SHORT, in_short) | flag(HAS_FLOORS, with_floors));
-            counts.extend((with_floors > 0).then_some(with_floors as u64));
-            short_counts.extend((in_short > 0).then_some(in_short as u64));
+            let kind = match (with_floors, in_short) {
+                (0, 0) => PLAIN,
+                (_, 0) => FLOORED,
+                _ if in_short == rows => SHORT,
+                _ => MIXED,
+            };
+            codes.push((rows as u64) << 2 | kind);
+            counts.extend(matches!(kind, FLOORED | MIXED).then_some(with_floors as u64));
+            short_counts.extend((kind == MIXED).then_some(in_short as u64));
         }
         encoder.ints(&codes);
         encoder.ints(&counts);
         encoder.ints(&short_counts);
-        encoder.short_keys(short.iter().map(|row| &row.key));
+        encoder.short_keys(short.iter().map(|(form, row)| (*form, &row.key)));
         encode_floors(&floored, encoder);
         let with_value = floored.iter().map(|(row, _)| &row.value).filter(|value| !value.is_bottom());
-        let values: Vec<&V> = with_value.chain(plain.iter().chain(&short).map(|row| &row.value)).collect();
+        let without = plain.iter().copied().chain(short.iter().map(|(_, row)| *row));
+        let values: Vec<&V> = with_value.chain(without.map(|row| &row.value)).collect();
         if !values.is_empty() && !encoder.is_over() {
             V::encode(&values, encoder);
         }
@@ -639,17 +653,21 @@ fn decode_shapes(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Shape>, 
     let codes = decoder.ints(count)?;
     let all = decoder.sum(codes.iter().map(|code| code >> 2))?;
     decoder.add_rows(all)?;
-    let mut counts = |bit: u64| {
-        let counts = decoder.ints(codes.iter().filter(|code| *code & bit > 0).count())?;
+    let mut counts = |of: fn(u64) -> bool| {
+        let counts = decoder.ints(codes.iter().filter(|code| of(*code & 3)).count())?;
         Ok::<_, DecodeError>(counts.into_iter())
     };
-    let (mut floored, mut short) = (counts(HAS_FLOORS)?, counts(HAS_SHORT)?);
+    let mut floored = counts(|kind| matches!(kind, FLOORED | MIXED))?;
+    let mut short = counts(|kind| kind == MIXED)?;
     let shape = |code: &u64| {
-        let count = |counts: &mut std::vec::IntoIter<u64>, bit| {
-            if code & bit > 0 { counts.next().filter(|count| *count > 0) } else { Some(0) }
+        let rows = code >> 2;
+        let (floored, short) = match code & 3 {
+            PLAIN => (0, 0),
+            FLOORED => (floored.next().filter(|floored| *floored > 0)?, 0),
+            SHORT => (0, Some(rows).filter(|short| *short > 0)?),
+            _ => (floored.next()?, short.next().filter(|short| (1..rows).contains(short))?),
         };
-        let (floored, short) = (count(&mut floored, HAS_FLOORS)?, count(&mut short, HAS_SHORT)?);
-        let plain = (code >> 2).checked_sub(floored)?.checked_sub(short)?;
+        let plain = rows.checked_sub(floored)?.checked_sub(short)?;
         Some(Shape { floored: floored as usize, plain: plain as usize, short: short as usize })
     };
     let shapes: Option<Vec<_>> = codes.iter().map(shape).collect();
