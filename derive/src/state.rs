@@ -183,7 +183,12 @@ fn bytes(input: &Input<'_>) -> TokenStream {
         let local = field.local();
         code! {
             let count = bitmaps.iter().filter(|bitmap| **bitmap >> #number & 1 == 1).count();
-            let mut #local = if count > 0 { #of::decode(count, held.map(|held| &held.#ident), decoder)? } else { ::std::vec::Vec::new() }.into_iter();
+            let mut #local = if count > 0 {
+                #of::decode(count, held.map(|held| &held.#ident), decoder)?
+            } else {
+                ::std::vec::Vec::new()
+            }
+            .into_iter();
         }
     });
     let put = each(input, |field @ Field { ident, of, number, .. }| {

@@ -369,7 +369,6 @@ impl Table {
         if origins.len() != ids {
             return Err(DecodeError::Repeated { what: "a replica id", at });
         }
-        if !shorts.is_empty() {}
         Ok(Self { origins, ids, new, changed, at })
     }
 

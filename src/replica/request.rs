@@ -9,9 +9,9 @@ use crate::wire::hash::KeyHasher;
 ///
 /// Made by [`Replica::request`](crate::Replica::request), answered by [`Replica::answer`](crate::Replica::answer). Where the
 /// vector proves that the replica holds a key, the answer names it in 5 bytes or less instead of in full. The answer is for
-/// this replica alone: others, and itself after a restart, may refuse it as a [gap](crate::MergeError::Gap). What is kept or passed on is a
-/// [`delta_since`](crate::Replica::delta_since), in which all keys are named in full; so is what comes
-/// [from](Self::from) a vector alone.
+/// this replica alone: others, and itself after a restart, may refuse it as a [gap](crate::MergeError::Gap). What is kept or
+/// passed on is a [`delta_since`](crate::Replica::delta_since), in which all keys are named in full; so is what answers a
+/// request [from](Self::from) a vector alone.
 ///
 /// With serde it is the vector and two numbers. It holds what the replica hashes its keys with: tell it to peers, not to
 /// users, who could choose keys that collide.
