@@ -73,7 +73,7 @@ mod tests {
         assert!(numbers.iter().eq((0..100).chain([7])));
         assert!(fork.iter().eq(0..500));
         while numbers.pop().is_some() {}
-        assert!(numbers.is_empty() && numbers.len() == 0 && !fork.is_empty());
+        assert!(numbers.is_empty() && !fork.is_empty());
     }
 
     #[test]
