@@ -50,6 +50,17 @@ pub(crate) trait Documents {
     /// Remembers that the peers hold all that is held now: [`delta`](Self::delta) goes on from here.
     fn mark(&mut self);
 
+    /// What this replica asks of a peer, for contestants whose messages are for one receiver. It is not measured, as what the
+    /// others tell each other of their state is not.
+    fn request(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// [`mark`](Self::mark), and what the one peer asks for that the next messages are for.
+    fn mark_for(&mut self, _request: &[u8]) {
+        self.mark();
+    }
+
     /// What was changed since the mark, for contestants that do not keep it themselves. It is not measured.
     fn told(&mut self, _changes: &[Change<'_>]) {}
 

@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::collections::BTreeSet;
 
-use driftless::{Config, Crdt, Limits, LwwRegister, MergeMap, OrSet, Replica, ReplicaId, VersionVector};
+use driftless::{
+    Config, Crdt, Limits, LwwRegister, MergeMap, OrSet, Replica, ReplicaId, Request, VersionVector,
+};
 use uuid::Uuid;
 
 use crate::contestant::{Contestant, Documents, Elements, Tagged};
@@ -108,11 +110,11 @@ impl State for TaggedAccounts {
     }
 }
 
-/// A replica, the time, and the vector that its peers are known to hold.
+/// A replica, the time, and what its peers are known to hold.
 struct Clocked<S> {
     replica: Replica<S>,
     now_ms: u64,
-    mark: VersionVector,
+    mark: Request,
 }
 
 impl<S: Crdt> Clocked<S> {
@@ -124,7 +126,7 @@ impl<S: Crdt> Clocked<S> {
         Self {
             replica: Replica::new(id, Config { limits, ..Config::default() }),
             now_ms: START_MS,
-            mark: VersionVector::new(),
+            mark: VersionVector::new().into(),
         }
     }
 
@@ -133,8 +135,8 @@ impl<S: Crdt> Clocked<S> {
         self.replica.write(self.now_ms, write).expect("the time is in range");
     }
 
-    fn message(&self, known: &VersionVector) -> Vec<u8> {
-        self.replica.delta_since(known).encode().expect("the values are serializable")
+    fn message(&self, known: &Request) -> Vec<u8> {
+        self.replica.answer(known).encode().expect("the values are serializable")
     }
 
     fn merge(&mut self, message: &[u8]) {
@@ -202,7 +204,15 @@ impl<S: State> Documents for Map<S> {
     }
 
     fn mark(&mut self) {
-        self.0.mark = self.0.replica.vector();
+        self.0.mark = self.0.replica.vector().into();
+    }
+
+    fn request(&self) -> Vec<u8> {
+        postcard::to_stdvec(&self.0.replica.request()).expect("a plain value")
+    }
+
+    fn mark_for(&mut self, request: &[u8]) {
+        self.0.mark = postcard::from_bytes(request).expect("a request of a peer");
     }
 
     fn delta(&mut self) -> Vec<u8> {
@@ -214,7 +224,7 @@ impl<S: State> Documents for Map<S> {
     }
 
     fn full(&mut self) -> Vec<(&'static str, Vec<u8>)> {
-        vec![("delta", self.0.message(&VersionVector::new()))]
+        vec![("delta", self.0.message(&VersionVector::new().into()))]
     }
 
     fn load(&mut self, bytes: &[u8]) {
@@ -283,7 +293,7 @@ impl Elements for Set {
         for _ in 0..times {
             self.add(elements);
             self.remove(elements);
-            let message = self.0.message(&peer.replica.vector());
+            let message = self.0.message(&peer.replica.request());
             peer.merge(&message);
             self.0.replica.report(self.0.now_ms, members[1], &peer.replica.vector()).expect("it is so");
             peer.replica.report(peer.now_ms, members[0], &self.0.replica.vector()).expect("it is so");
@@ -293,7 +303,7 @@ impl Elements for Set {
     }
 
     fn full(&mut self) -> Vec<(&'static str, Vec<u8>)> {
-        vec![("delta", self.0.message(&VersionVector::new()))]
+        vec![("delta", self.0.message(&VersionVector::new().into()))]
     }
 
     fn contents(&self) -> BTreeSet<u64> {

@@ -48,7 +48,7 @@ pub(super) fn changes(plan: &Plan, report: &mut Report) {
         seat.turn(row, report, |two, turn| {
             let mut bytes = 0;
             for edit in edits.chunks(1) {
-                two.left.mark();
+                two.left.mark_for(&two.right.request());
                 two.left.overwrite(edit);
                 two.left.told(edit);
                 let message = two.left.edit();
@@ -66,7 +66,7 @@ pub(super) fn changes(plan: &Plan, report: &mut Report) {
         let count = changes.len() as f64;
         for seat in &mut seats {
             seat.turn(row, report, |two, turn| {
-                two.left.mark();
+                two.left.mark_for(&two.right.request());
                 turn.sample(Line::ChangeWrite, timed(|| two.left.overwrite(&changes)).0 / count);
                 two.left.told(&changes);
                 let (ns, message) = timed(|| two.left.delta());
@@ -76,7 +76,7 @@ pub(super) fn changes(plan: &Plan, report: &mut Report) {
                 }
                 turn.sample(Line::ChangeApply, timed(|| two.right.apply(&message)).0 / count);
                 turn.sample(Line::ChangeReplay, timed(|| two.right.apply(&message)).0 / count);
-                two.left.mark();
+                two.left.mark_for(&two.right.request());
                 turn.sample(Line::Nothing, timed_often(|| drop(two.left.delta())));
                 two.check(&expected, turn);
             });
@@ -98,8 +98,10 @@ pub(super) fn pair(plan: &Plan, report: &mut Report) {
         let count = (left.len() + right.len()) as f64;
         for seat in &mut seats {
             seat.turn(row, report, |two, turn| {
-                for (replica, changes) in [(&mut two.left, &left), (&mut two.right, &right)] {
-                    replica.mark();
+                let requests = [two.right.request(), two.left.request()];
+                let sides = [(&mut two.left, &left), (&mut two.right, &right)];
+                for ((replica, changes), request) in sides.into_iter().zip(&requests) {
+                    replica.mark_for(request);
                     replica.overwrite(changes);
                     replica.told(changes);
                 }
