@@ -6,7 +6,7 @@ use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 
 /// Records and steps that are kept room for from one transaction to the next.
-const KEPT: usize = 64;
+const KEPT: usize = 16;
 
 /// What undoes the events of a transaction.
 #[derive(Debug, Default)]

@@ -190,10 +190,10 @@ impl Encoder {
         }
     }
 
-    /// The last of the events that `note` notes, to order by it.
+    /// The number of the last of the events that `note` notes, to order by it.
     #[inline]
-    pub(crate) fn newest(&mut self, note: impl FnOnce(&mut Events)) -> (Timestamp, u32) {
-        if self.is_measuring() { Default::default() } else { self.events.newest(note) }
+    pub(crate) fn newest(&mut self, note: impl FnOnce(&mut Events)) -> u64 {
+        if self.is_measuring() { 0 } else { self.events.newest(note) }
     }
 
     /// Whether keys may be written as numbers in a dictionary at `at`, where they would take `bytes` in full; counts them if so.

@@ -58,15 +58,15 @@ impl Events {
         }
     }
 
-    /// The last of the events that `note` notes, in the order of events. Always the same if there is but one.
+    /// The number of the last of the events that `note` notes. Always the same if there is but one.
     #[inline]
-    pub(crate) fn newest(&mut self, note: impl FnOnce(&mut Self)) -> Event {
-        self.newest = Event::default();
+    pub(crate) fn newest(&mut self, note: impl FnOnce(&mut Self)) -> u64 {
         if self.listed.len() <= 1 {
-            return self.newest;
+            return 0;
         }
+        self.newest = Event::default();
         note(self);
-        self.newest
+        self.number_of(self.newest)
     }
 
     /// Ends the taking of notes.
@@ -78,9 +78,14 @@ impl Events {
 
     /// The number of an event that was noted.
     #[inline]
-    #[expect(clippy::expect_used, reason = "a state names the same events when it is looked through again")]
     pub(crate) fn number(&mut self, dot: Dot) -> u64 {
         let event = self.event(dot);
+        self.number_of(event)
+    }
+
+    #[inline]
+    #[expect(clippy::expect_used, reason = "a state names the same events when it is looked through again")]
+    fn number_of(&mut self, event: Event) -> u64 {
         // Columns are in the order of their events, nearly: the event is that of the cell before, or the next one.
         let next = self.last.saturating_add(1);
         if self.listed.get(self.last) == Some(&event) {

@@ -438,24 +438,27 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         }
         let mut codes = Vec::with_capacity(column.len());
         let (mut counts, mut floored, mut plain) = (Vec::new(), Vec::new(), Vec::with_capacity(all));
-        let (mut short_counts, mut short) = (Vec::new(), Vec::<(u64, &Row<K, V>)>::new());
-        let mut ordered = Vec::new();
+        let (mut short_counts, mut short) = (Vec::new(), Vec::<((u64, u64), &Row<K, V>)>::new());
+        let mut in_full = Vec::new();
         for map in column {
             let before = (floored.len(), plain.len());
+            let short_before = short.len();
             for row in map.rows.iter().filter(|row| !row.is_bottom()) {
                 let newest = encoder.newest(|events| row.note_events(events));
                 let form = if row.standing.is_known() { encoder.short_form(&row.key) } else { None };
-                ordered.push(((newest, form), row));
+                match form {
+                    Some(form) => short.push(((newest, form), row)),
+                    None => in_full.push((newest, row)),
+                }
             }
             // By event, so that a receiver takes up what is old before what is new; then by key, or its short form: equal
             // content, equal bytes.
-            ordered.sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row.key.cmp(&other.key)));
-            let short_before = short.len();
-            for ((_, form), row) in ordered.drain(..) {
-                match (row.floor.as_deref(), form) {
-                    (Some(floor), _) => floored.push((row, floor)),
-                    (None, Some(form)) => short.push((form, row)),
-                    (None, None) => plain.push(row),
+            short[short_before..].sort_unstable_by_key(|(order, _)| *order);
+            in_full.sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row.key.cmp(&other.key)));
+            for (_, row) in in_full.drain(..) {
+                match row.floor.as_deref() {
+                    Some(floor) => floored.push((row, floor)),
+                    None => plain.push(row),
                 }
             }
             let (with_floors, in_short) = (floored.len() - before.0, short.len() - short_before);
@@ -473,7 +476,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         encoder.ints(&codes);
         encoder.ints(&counts);
         encoder.ints(&short_counts);
-        encoder.short_keys(short.iter().map(|(form, row)| (*form, &row.key)));
+        encoder.short_keys(short.iter().map(|((_, form), row)| (*form, &row.key)));
         encode_floors(&floored, encoder);
         let with_value = floored.iter().map(|(row, _)| &row.value).filter(|value| !value.is_bottom());
         let without = plain.iter().copied().chain(short.iter().map(|(_, row)| *row));
@@ -686,8 +689,11 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
         let unknown = DecodeError::UnknownKey { at };
         let hasher = KeyHasher::new(decoder.hash_seed());
         let mut keys = Vec::with_capacity(forms.len());
-        for form in forms {
-            let number = held.and_then(|map| map.rows.find_short(form, &hasher)).ok_or(unknown.clone())?;
+        if forms.is_empty() {
+            return Ok(keys);
+        }
+        let numbers = held.and_then(|map| map.rows.find_short(&forms, &hasher)).ok_or(unknown.clone())?;
+        for number in numbers {
             let row = held.and_then(|map| map.rows.row(number)).ok_or(unknown.clone())?;
             decoder.note_short(&row.key)?;
             let mut standing = Standing::default();

@@ -281,20 +281,31 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         self.row(number).is_some_and(|row| row.key == *key)
     }
 
-    /// The number of the one row whose key has this short form. `None` if there is none, or more than one.
-    pub(super) fn find_short(&self, form: u64, hasher: &KeyHasher) -> Option<u32> {
-        let is_it = |number: &u32| self.row(*number).is_some_and(|row| short(hasher.hash(&row.key)) == form);
-        let only = |first: Option<u32>, second: Option<u32>| first.filter(|_| second.is_none());
-        match self {
+    /// For each of some short forms, the number of the one row whose key has it. `None` if one has none, or more than one.
+    pub(super) fn find_short(&self, forms: &[u64], hasher: &KeyHasher) -> Option<Vec<u32>> {
+        let has_it =
+            |number: u32, form| self.row(number).is_some_and(|row| short(hasher.hash(&row.key)) == form);
+        let only = |found: &mut dyn Iterator<Item = u32>, form| {
+            let mut found = found.filter(|number| has_it(*number, form));
+            found.next().filter(|_| found.next().is_none())
+        };
+        let table = match self {
             Self::Few(list) => {
-                let mut found = (0..list.len() as u32).filter(is_it);
-                only(found.next(), found.next())
+                return forms.iter().map(|form| only(&mut (0..list.len() as u32), *form)).collect();
             }
-            Self::Many(table) => {
-                let mut found = table.index.rows(tag_of_short(form)).filter(is_it);
-                only(found.next(), found.next())
-            }
-        }
+            Self::Many(table) => table,
+        };
+        // First all places in the index, then all rows: what is fetched one by one comes beside each other.
+        let candidates = forms.iter().map(|form| {
+            let mut rows = table.index.rows(tag_of_short(*form));
+            (rows.next(), rows.next().is_some())
+        });
+        let candidates: Vec<(Option<u32>, bool)> = candidates.collect();
+        let found = candidates.into_iter().zip(forms).map(|((first, has_others), form)| match has_others {
+            false => first.filter(|number| has_it(*number, *form)),
+            true => only(&mut table.index.rows(tag_of_short(*form)), *form),
+        });
+        found.collect()
     }
 
     pub(super) fn row(&self, number: u32) -> Option<&Row<K, V>> {
