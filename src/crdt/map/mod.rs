@@ -39,8 +39,8 @@ use crate::wire::hash::{KeyHasher, Tag};
 
 /// Keys of types smaller than this are named in full: their short form would be no shorter.
 const LARGE_KEY: usize = 16;
-/// Of two times as many pairs of a key that is named and a key that is held, hardly a hundred have the same short form: the bits
-/// of that number.
+/// Keys are named in short form if the pairs of one that is named and one that is held are at most two to the power of this: in
+/// one message of 64, at most, two that are held have the same form then, and it is asked for again.
 const SHORT_PAIRS: u32 = 34;
 /// So many rows are looked at to find out whether a map shows what has been seen.
 const LOOKED_AT: usize = 16;
