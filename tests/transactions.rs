@@ -171,6 +171,31 @@ fn a_panic_that_is_caught_inside_undoes_the_transaction() {
     assert_eq!(observed(&eu), before);
 }
 
+#[test]
+fn what_is_written_after_a_panic_in_a_new_row_was_caught_is_undone_too() {
+    type Rooms = MergeMap<u8, MergeMap<u8, LwwRegister<u32>>>;
+    let mut eu: Replica<Rooms> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    eu.write(NOW_MS, |rooms| {
+        (0..3).for_each(|key| rooms.update(&key, |room| room.update(&key, |at| at.set(1))))
+    })
+    .unwrap();
+    let before = (eu.canonical_bytes(), eu.vector(), eu.state().rows());
+    let result = eu.write(NOW_MS + 5, |rooms| {
+        assert!(catch_unwind(AssertUnwindSafe(|| rooms.update(&9, |_| panic!("in a new row")))).is_err());
+        rooms.update(&0, |room| {
+            let inner = AssertUnwindSafe(|| room.update(&9, |_| panic!("in a new row of a row")));
+            assert!(catch_unwind(inner).is_err());
+            room.update(&0, |at| at.set(2));
+            room.update(&8, |at| at.set(2));
+        });
+        rooms.update(&1, |room| room.update(&1, |at| at.set(2)));
+        rooms.update(&8, |room| room.update(&1, |at| at.set(2)));
+        rooms.remove(&2);
+    });
+    assert_eq!(result.unwrap_err(), WriteError::Unwound);
+    assert_eq!((eu.canonical_bytes(), eu.vector(), eu.state().rows()), before);
+}
+
 thread_local! {
     /// After how many more copies the next one panics.
     static FUSE: Cell<Option<u32>> = const { Cell::new(None) };
@@ -214,6 +239,37 @@ fn a_copy_that_panics_as_a_short_list_grows_loses_nothing() {
     }
     eu.write(NOW_MS + 2, |map| map.update(&99, |frail| frail.set(Frail(99)))).unwrap();
     assert_eq!((eu.state().len(), reader.len()), (17, 16));
+}
+
+/// The row was written, and copying those that it is to stand beside fails.
+#[test]
+fn a_copy_that_panics_as_a_row_is_added_undoes_the_transaction_if_it_is_caught() {
+    type Frails = MergeMap<u32, LwwRegister<Frail>>;
+    for count in [5, 16, 40] {
+        let mut eu: Replica<Frails> = Replica::new(ReplicaId::from_u128(1), Config::default());
+        let set =
+            |map: &mut <Frails as Crdt>::Mut<'_>, key: u32| map.update(&key, |frail| frail.set(Frail(key)));
+        eu.write(NOW_MS, |map| (0..count).for_each(|key| set(map, key))).unwrap();
+        // A row that is forgotten leaves its number free.
+        eu.write(NOW_MS + 1, |map| map.remove(&0)).unwrap();
+        eu.set_members([eu.id()]);
+        eu.forget();
+        let reader = eu.snapshot();
+        let before = (eu.digest(), eu.vector(), eu.state().rows());
+        let mut written = None;
+        with_fuse(2, || {
+            let add = |map: &mut <Frails as Crdt>::Mut<'_>| {
+                drop(catch_unwind(AssertUnwindSafe(|| set(map, 99))));
+            };
+            written = Some(eu.write(NOW_MS + 2, add));
+        });
+        assert_eq!(written.unwrap().unwrap_err(), WriteError::Unwound);
+        assert_eq!((eu.digest(), eu.vector(), eu.state().rows()), before);
+        drop(reader);
+        eu.write(NOW_MS + 3, |map| (0..count).for_each(|key| drop(map.remove(&key)))).unwrap();
+        eu.forget();
+        assert_eq!(eu.state().rows(), 0, "of {count}");
+    }
 }
 
 #[test]

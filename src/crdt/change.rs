@@ -186,6 +186,8 @@ pub struct Path<'a> {
     /// The number by which the parent finds the child again.
     step: u32,
     name: Name<'a>,
+    /// Whether the place lies in a row that the transaction has yet to add: what undoes that undoes all below it.
+    is_undone: bool,
     /// The path as changes show it, once one below it has been recorded.
     shown: OnceLock<ChangePath>,
 }
@@ -210,21 +212,35 @@ impl<'a> Path<'a> {
     }
 
     pub(crate) fn root() -> Self {
-        Self { parent: None, step: 0, name: Name::Root, shown: OnceLock::new() }
+        Self { parent: None, step: 0, name: Name::Root, is_undone: false, shown: OnceLock::new() }
+    }
+
+    fn below(parent: &'a Path<'a>, step: u32, name: Name<'a>) -> Self {
+        Self { parent: Some(parent), step, name, is_undone: parent.is_undone, shown: OnceLock::new() }
     }
 
     /// A field of a struct: its number and its name.
     pub fn field(parent: &'a Path<'a>, step: u32, name: &'static str) -> Self {
-        Self { parent: Some(parent), step, name: Name::Field(name), shown: OnceLock::new() }
+        Self::below(parent, step, Name::Field(name))
     }
 
     pub(crate) fn key<K: Key>(parent: &'a Path<'a>, step: u32, key: &'a K) -> Self {
-        Self { parent: Some(parent), step, name: Name::Key(key), shown: OnceLock::new() }
+        Self::below(parent, step, Name::Key(key))
+    }
+
+    /// A key whose row does not stand in its map yet, and may never.
+    pub(crate) fn new_key<K: Key>(parent: &'a Path<'a>, key: &'a K) -> Self {
+        Self { is_undone: true, ..Self::key(parent, u32::MAX, key) }
+    }
+
+    /// Whether what undoes something above undoes what is written here.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.is_undone
     }
 
     /// The same place, one step down without a name of its own.
     pub(crate) fn unnamed(parent: &'a Path<'a>, step: u32) -> Self {
-        Self { parent: Some(parent), step, name: Name::Root, shown: OnceLock::new() }
+        Self::below(parent, step, Name::Root)
     }
 
     fn is_unnamed(&self) -> bool {

@@ -27,8 +27,6 @@ pub(crate) struct Txn {
     pub(crate) recorder: Recorder,
     /// What keys are hashed with.
     pub(crate) seed: u64,
-    /// Whether what is written now lies in a row that the transaction has added: what undoes that undoes it too.
-    pub(crate) is_undone: bool,
     undo: UndoLog,
 }
 
@@ -37,7 +35,6 @@ pub(crate) struct Txn {
 pub(crate) struct Outer {
     events: usize,
     residue: bool,
-    is_undone: bool,
 }
 
 impl Txn {
@@ -50,7 +47,6 @@ impl Txn {
             entered: 0,
             recorder: Recorder::default(),
             seed,
-            is_undone: false,
             undo: UndoLog::default(),
         }
     }
@@ -63,7 +59,6 @@ impl Txn {
         self.residue = false;
         self.entered = 0;
         self.recorder = Recorder::new(records);
-        self.is_undone = false;
         self.undo.clear();
     }
 
@@ -75,27 +70,25 @@ impl Txn {
     #[inline]
     pub(crate) fn event<B: Send + Sync + 'static>(&mut self, path: &Path<'_>, before: impl FnOnce() -> B) {
         self.events += 1;
-        if !self.is_undone {
+        if !path.is_undone() {
             self.undo.push(path, before());
         }
     }
 
     /// Takes note of how to undo something that is no event by itself.
     pub(crate) fn undoable<B: Send + Sync + 'static>(&mut self, path: &Path<'_>, before: B) {
-        if !self.is_undone {
+        if !path.is_undone() {
             self.undo.push(path, before);
         }
     }
 
     /// Goes into a row. Returns what [`leave`](Self::leave) needs to come back.
     #[inline]
-    pub(crate) fn enter(&mut self, is_new: bool) -> Outer {
-        let Self { events, residue, is_undone, .. } = *self;
+    pub(crate) fn enter(&mut self) -> Outer {
+        let Self { events, residue, .. } = *self;
         self.entered += 1;
         self.residue = false;
-        // What undoes the new row undoes all that is written within it.
-        self.is_undone |= is_new;
-        Outer { events, residue, is_undone }
+        Outer { events, residue }
     }
 
     /// Comes out of a row. Returns whether anything was written there, and whether that left residue.
@@ -104,7 +97,6 @@ impl Txn {
         let residue = self.residue;
         self.entered -= 1;
         self.residue |= outer.residue;
-        self.is_undone = outer.is_undone;
         (self.events > outer.events, residue)
     }
 

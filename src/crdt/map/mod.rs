@@ -218,26 +218,32 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
         let Self { value: map, txn, path } = self;
         let tag = map.rows.tag(key);
         let found = map.rows.find_tagged(key, tag);
-        let outer = txn.enter(found.is_none());
+        let outer = txn.enter();
         let dot = [txn.dot];
-        let write = |row: &mut Row<K, V>, number, txn: &mut Txn| {
-            let path = Path::key(path, number, &row.key);
+        let write = |row: &mut Row<K, V>, number: Option<u32>, txn: &mut Txn| {
+            let path = match number {
+                Some(number) => Path::key(path, number, &row.key),
+                None => Path::new_key(path, &row.key),
+            };
             let mut handle = V::handle(Writer { value: &mut row.value, txn, path });
             write(&mut handle)
         };
         let Some(number) = found else {
             // It is written before it stands in the map: an update that writes nothing, or panics, leaves nothing there.
             let mut row = Row::new(key.to_owned(), V::bottom(), None);
-            let result = write(&mut row, u32::MAX, txn);
+            let result = write(&mut row, None, txn);
             let (is_written, residue) = txn.leave(outer);
             if is_written {
+                // Copying shared rows may panic. Who catches that must not commit without what was written.
+                txn.entered += 1;
                 let number = map.rows.add(row, tag, residue, txn.seed);
+                txn.entered -= 1;
                 txn.undoable(path, RowUndo::<V>::Added(number));
             }
             return result;
         };
         let result = map.rows.write(number, |row| {
-            let result = write(row, number, txn);
+            let result = write(row, Some(number), txn);
             let (is_written, residue) = txn.leave(outer);
             (result, if is_written { &dot[..] } else { &[] }, residue)
         });

@@ -33,11 +33,23 @@ impl Numbers {
         self.last.push(number);
     }
 
+    /// The number that [`pop`](Self::pop) would take.
+    pub(super) fn last(&self) -> Option<u32> {
+        self.last.last().or_else(|| self.full.last()?.last()).copied()
+    }
+
     pub(super) fn pop(&mut self) -> Option<u32> {
-        if self.last.is_empty() && !self.full.is_empty() {
-            self.last.extend_from_slice(&*self.full.pop_back()?);
-        }
+        self.unpack();
         self.last.pop()
+    }
+
+    /// Takes the last run apart if nothing stands behind it.
+    fn unpack(&mut self) {
+        if self.last.is_empty()
+            && let Some(run) = self.full.pop_back()
+        {
+            self.last.extend_from_slice(&*run);
+        }
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = u32> {
@@ -46,6 +58,8 @@ impl Numbers {
 
     /// Takes out one number, which nearly always is among the last. Walks through all if it is not.
     pub(super) fn remove(&mut self, number: u32) {
+        // What is taken out from the end on, as undoing does, never walks.
+        self.unpack();
         if let Some(place) = self.last.iter().rposition(|other| *other == number) {
             self.last.remove(place);
         } else if self.full.iter().any(|run| run.contains(&number)) {
@@ -67,13 +81,14 @@ mod tests {
         let fork = numbers.clone();
         assert!(numbers.iter().eq(0..500) && numbers.len() == 500);
         for number in (100..500).rev() {
-            assert_eq!(numbers.pop(), Some(number));
+            assert_eq!((numbers.last(), numbers.pop()), (Some(number), Some(number)));
         }
         numbers.push(7);
         assert!(numbers.iter().eq((0..100).chain([7])));
         assert!(fork.iter().eq(0..500));
         while numbers.pop().is_some() {}
         assert!(numbers.is_empty() && !fork.is_empty());
+        assert_eq!((numbers.last(), fork.last()), (None, Some(499)));
     }
 
     #[test]
@@ -84,5 +99,15 @@ mod tests {
             numbers.remove(gone);
         }
         assert!(numbers.iter().eq((1..299).filter(|number| *number != 150)));
+    }
+
+    #[test]
+    fn taking_out_from_the_end_leaves_the_runs_before_alone() {
+        let mut numbers = Numbers::default();
+        (0..1_000).for_each(|number| numbers.push(number));
+        let fork = numbers.clone();
+        (500..1_000).rev().for_each(|gone| numbers.remove(gone));
+        assert!(numbers.iter().eq(0..500));
+        assert!(numbers.full.iter().zip(&fork.full).all(|(run, other)| Arc::ptr_eq(run, other)));
     }
 }

@@ -113,9 +113,14 @@ impl<K: Key, V: Crdt> Table<K, V> {
 
     /// Adds a row whose key is not in the table; where it stands in the log is the caller's to say.
     fn add(&mut self, row: Row<K, V>, tag: Tag) -> u32 {
-        let number = self.free.pop().unwrap_or(self.rows.end() as u32);
+        let free = self.free.last();
+        let number = free.unwrap_or(self.rows.end() as u32);
         assert!(number < u32::MAX, "fewer than 2^32 rows fit into memory");
+        // It is free until the row stands there: copying a shared page may panic.
         self.rows.put(number as usize, row);
+        if free.is_some() {
+            self.free.pop();
+        }
         self.index.insert(tag, number);
         number
     }
