@@ -77,7 +77,7 @@ impl<'a> Decoder<'a> {
         self.has_short = true;
     }
 
-    /// So many keys in short form, no two the same.
+    /// So many keys in short form, no two the same. If two are, the peer is to name them in full.
     pub(crate) fn short_keys(&mut self, count: usize) -> Result<Vec<u64>, DecodeError> {
         let at = self.at;
         if count > 0 && !self.has_short {
@@ -89,14 +89,15 @@ impl<'a> Decoder<'a> {
         } else {
             self.ints(count)?
         };
-        // Before keys are taken for them: many forms of one long key would take much memory.
         let mut sorted = forms.clone();
         sorted.sort_unstable();
-        if !sorted.is_sorted_by(|a, b| a < b) {
-            return Err(DecodeError::Repeated { what: "a key", at });
-        }
         if sorted.last().is_some_and(|form| form >> SHORT_BITS > 0) {
             return Err(DecodeError::Expected { what: "keys in short form", at });
+        }
+        // Two keys may have the same: who names them cannot know which one is meant, and is asked for them in full. Before keys
+        // are taken for them: many forms of one long key would take much memory.
+        if !sorted.is_sorted_by(|a, b| a < b) {
+            return Err(DecodeError::UnknownKey { at });
         }
         Ok(forms)
     }
@@ -105,8 +106,11 @@ impl<'a> Decoder<'a> {
     #[inline]
     pub(crate) fn note_short<K: Serialize>(&mut self, key: &K) -> Result<(), DecodeError> {
         let reason = |error: rmp_serde::encode::Error| error.to_string();
+        let before = self.named.len();
         let written = rmp_serde::encode::write(&mut self.named, key);
-        written.map_err(|error| DecodeError::Value { at: self.at, reason: reason(error) })
+        written.map_err(|error| DecodeError::Value { at: self.at, reason: reason(error) })?;
+        // The key itself, and what was noted of it: a few bytes stand for both.
+        self.claim(self.named.len().saturating_sub(before).saturating_mul(2))
     }
 
     /// The keys that were named in short form, in full.

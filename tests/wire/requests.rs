@@ -3,8 +3,8 @@
 use std::hash::{Hash, Hasher};
 
 use driftless::{
-    Config, Crdt, LwwRegister, MergeError, MergeMap, OrSet, PendingDelta, Replica, ReplicaId, Request,
-    VersionVector,
+    Config, Crdt, DecodeError, Limits, LwwRegister, MergeError, MergeMap, OrSet, PendingDelta, Replica,
+    ReplicaId, Request, VersionVector,
 };
 use uuid::Uuid;
 
@@ -175,6 +175,45 @@ type Groups = MergeMap<Named, OrSet<u8>>;
 
 fn add(replica: &mut Replica<Groups>, key: &Named, element: u8) {
     replica.write(NOW_MS, |groups| groups.update(key, |set| set.add(&element))).unwrap();
+}
+
+#[test]
+fn two_keys_of_one_short_form_in_one_answer_are_a_gap() {
+    let [mut eu, mut us]: [Replica<Groups>; 2] = [replica(1), replica(2)];
+    let write = |eu: &mut Replica<Groups>, element: u8| {
+        let both = |groups: &mut <Groups as Crdt>::Mut<'_>| {
+            ["a", "b"].iter().for_each(|name| groups.update(&named(1, name), |set| set.add(&element)));
+        };
+        eu.write(NOW_MS, both).unwrap();
+    };
+    write(&mut eu, 1);
+    sync(&eu, &mut us);
+    write(&mut eu, 2);
+    let answer = eu.answer(&us.request()).encode().unwrap();
+    let MergeError::Gap { vector } = refused(&us, &answer) else {
+        panic!("nobody is to blame: it is asked for again");
+    };
+    merge(&mut us, &eu.answer(&Request::from(vector)).encode().unwrap());
+    assert_eq!(us.digest(), eu.digest());
+}
+
+/// A name of few bytes leads to keys of very many, which are held once and were not counted.
+#[test]
+fn keys_that_are_named_in_short_form_are_counted_as_memory() {
+    let limits = Limits { memory_bytes: 100_000, ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let mut eu: Replica<Groups> = replica(1);
+    let mut us: Replica<Groups> = Replica::new(ReplicaId::from_u128(2), config);
+    let keys: Vec<Named> = (0..20).map(|group| named(group, &"x".repeat(10_000))).collect();
+    for key in &keys {
+        add(&mut eu, key, 1);
+        sync(&eu, &mut us);
+    }
+    keys.iter().for_each(|key| add(&mut eu, key, 2));
+    let answer = eu.answer(&us.request()).encode().unwrap();
+    assert!(answer.len() < 1_000);
+    let limit = DecodeError::Limit { limit: "memory_bytes", allowed: 100_000 };
+    assert_eq!(refused(&us, &answer), MergeError::Decode(limit));
 }
 
 #[test]
