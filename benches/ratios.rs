@@ -248,14 +248,18 @@ fn one_change() {
         eu.report(START_MS + 3_000, *member, &vector).expect("true");
     }
     eu.forget();
-    let known = eu.vector();
+    us.merge(now(3_500), eu.delta_since(&us.vector())).expect("no gap");
+    let (known, request) = (eu.vector(), us.request());
     eu.write(START_MS + 4_000, |accounts| accounts.update(&key(1), |account| account.name().set(name(7))))
         .expect("in range");
     let bytes = eu.delta_since(&known).encode().expect("serializable").len();
+    let answer = eu.answer(&request).encode().expect("serializable").len();
     let value = rmp_serde::to_vec(&name(7)).expect("serializable").len();
     println!(
-        "wire: {} B beside its value for one changed field, uuid key included, three regions writing (goal <= 64)",
-        bytes - value
+        "wire: {} B beside its value for one changed field, uuid key included, three regions writing (goal <= 64); {} B \
+         in the answer to a request",
+        bytes - value,
+        answer - value
     );
 }
 
