@@ -100,9 +100,10 @@ impl Marks {
     /// Raises the mark of the dot's origin to its time.
     #[inline]
     pub(crate) fn raise(&mut self, dot: Dot) {
-        match place(&self.0, dot.origin) {
+        let marks = self.0.as_mut_slice();
+        match place(marks, dot.origin) {
             Ok(place) => {
-                if let Some(mark) = self.0.get_mut(place) {
+                if let Some(mark) = marks.get_mut(place) {
                     mark.time = mark.time.max(dot.time);
                 }
             }
