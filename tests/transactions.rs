@@ -266,7 +266,12 @@ fn a_copy_that_panics_as_a_row_is_added_undoes_the_transaction_if_it_is_caught()
         assert_eq!(written.unwrap().unwrap_err(), WriteError::Unwound);
         assert_eq!((eu.digest(), eu.vector(), eu.state().rows()), before);
         drop(reader);
-        eu.write(NOW_MS + 3, |map| (0..count).for_each(|key| drop(map.remove(&key)))).unwrap();
+        eu.write(NOW_MS + 3, |map| {
+            for key in 0..count {
+                map.remove(&key);
+            }
+        })
+        .unwrap();
         eu.forget();
         assert_eq!(eu.state().rows(), 0, "of {count}");
     }
