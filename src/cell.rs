@@ -575,13 +575,11 @@ impl Columns {
         if parts.any(|((records, marks), live)| (*records, *marks, live) == (0, 0, 0)) {
             return Err(DecodeError::Expected { what: "a cell of which something is known", at });
         }
+        let seen = general().zip(&marks).map(|(live, marks)| live.saturating_add(*marks));
+        let all = decoder.lists(seen.chain(records.iter().copied()))?;
         let live = decoder.sum(general())?;
-        let seen = decoder.sum(general().chain(marks.iter().copied()))?;
-        let all = decoder.sum([seen as u64].into_iter().chain(records.iter().copied()))?;
-        decoder.elements(all)?;
         decoder.room::<Many<T>>(others)?;
         decoder.room::<Live<T>>(live)?;
-        decoder.room::<Dot>(all)?;
         let events = decoder.ints(all)?;
         Ok(Self { codes, marks, records, events })
     }

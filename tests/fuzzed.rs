@@ -36,7 +36,8 @@ fn every_target_has_the_seeds_that_the_engine_makes_and_they_are_no_older_than_t
             std::fs::create_dir_all(&folder).unwrap();
             made.iter().for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes).unwrap());
         }
-        let stored = files(&folder);
+        let mut stored = files(&folder);
+        stored.retain(|name, _| seeds::MAKES_ANSWERS || !name.ends_with(seeds::ANSWER));
         let differs =
             made.iter().find(|(name, bytes)| stored.get(*name) != Some(*bytes)).map(|(name, _)| name);
         assert_eq!(

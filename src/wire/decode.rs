@@ -35,6 +35,8 @@ pub struct Decoder<'a> {
     looked_up: usize,
     /// The events that the message names, by number.
     events: Vec<Dot>,
+    /// How many replicas they can be of.
+    ids: usize,
     hash_seed: u64,
     /// Whether the message says that it names keys in short form.
     has_short: bool,
@@ -57,6 +59,7 @@ impl<'a> Decoder<'a> {
             rows: 0,
             looked_up: 0,
             events: Vec::new(),
+            ids: 0,
             hash_seed: 0,
             has_short: false,
             named: Vec::new(),
@@ -105,11 +108,10 @@ impl<'a> Decoder<'a> {
     /// Takes note of a key that was named in short form.
     #[inline]
     pub(crate) fn note_short<K: Serialize>(&mut self, key: &K) -> Result<(), DecodeError> {
-        let reason = |error: rmp_serde::encode::Error| error.to_string();
         let before = self.named.len();
-        let written = rmp_serde::encode::write(&mut self.named, key);
-        written.map_err(|error| DecodeError::Value { at: self.at, reason: reason(error) })?;
-        // The key itself, and what was noted of it: a few bytes stand for both.
+        rmp_serde::encode::write(&mut self.named, key)
+            .map_err(|error| DecodeError::Value { at: self.at, reason: error.to_string() })?;
+        // It stands here and in its row, and takes a few bytes of the message however long it is.
         self.claim(self.named.len().saturating_sub(before).saturating_mul(2))
     }
 
@@ -209,6 +211,7 @@ impl<'a> Decoder<'a> {
     /// The table of events. `ends` are those of the vectors; none may be beyond `to`. Returns whether any state follows.
     pub(crate) fn events(&mut self, ends: Vec<Dot>, ids: usize, to: &Frontier) -> Result<bool, DecodeError> {
         let at = self.at;
+        self.ids = ids;
         self.events = match self.read("a table of events", Count::read)? {
             Count::None => return Ok(false),
             Count::Ends => ends,
@@ -236,6 +239,30 @@ impl<'a> Decoder<'a> {
         let place = usize::try_from(number).ok();
         let event = place.and_then(|place| self.events.get(place)).copied();
         event.ok_or(DecodeError::Stamp { at: self.at })
+    }
+
+    /// Takes note of lists of events of these lengths, which follow as one column, and in none of which a replica may stand
+    /// twice. Returns how many events that are.
+    pub(crate) fn lists(&mut self, lengths: impl IntoIterator<Item = u64>) -> Result<usize, DecodeError> {
+        let (mut lists, mut all, mut longest) = (0_usize, 0_u64, 0_u64);
+        for length in lengths {
+            lists = lists.saturating_add(1);
+            all = all.saturating_add(length);
+            longest = longest.max(length);
+        }
+        if longest > self.ids as u64 {
+            return Err(DecodeError::Repeated { what: "an event of one replica in a list", at: self.at });
+        }
+        // Numbers that differ from those before them take a bit each at least, unless they count through the whole table; so
+        // a column of few bytes cannot stand for many lists of more than one.
+        let distinct = self.rest().len().saturating_mul(8).saturating_add(self.events.len());
+        let all = self.size(all)?;
+        if all > lists.saturating_add(distinct) {
+            return Err(DecodeError::Truncated { at: self.bytes.len() });
+        }
+        self.elements(all)?;
+        self.claim(all.saturating_mul(size_of::<Dot>()))?;
+        Ok(all)
     }
 
     /// Counts elements, which may take no bytes at all.

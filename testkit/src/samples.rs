@@ -3,6 +3,7 @@
 //! The golden files hold these messages as they were when the format was fixed; hostile bytes are made from them. A history
 //! must never be changed: add another one.
 
+mod answers;
 mod documents;
 mod messages;
 mod types;
@@ -34,13 +35,14 @@ pub struct Sample<S> {
     pub schema: Schema,
     /// The messages.
     pub messages: Vec<Vec<u8>>,
+    config: Config,
     state: std::marker::PhantomData<fn() -> S>,
 }
 
 impl<S: Crdt> Sample<S> {
     /// The reader, before any message.
     pub fn reader(&self) -> Replica<S> {
-        Replica::new(READER, Config::default())
+        Replica::new(READER, self.config.clone())
     }
 }
 
@@ -99,6 +101,11 @@ pub fn visit_all(visitor: &mut impl Visitor) {
     messages::visit(visitor);
 }
 
+/// Visits samples of answers to requests. Their bytes depend on how the platform hashes keys, so they are in no golden files.
+pub fn visit_answers(visitor: &mut impl Visitor) {
+    answers::visit(visitor);
+}
+
 /// Messages on their way to the reader.
 struct Sending<S> {
     inbox: Inbox<S>,
@@ -107,7 +114,11 @@ struct Sending<S> {
 
 impl<S: Crdt> Sending<S> {
     fn new() -> Self {
-        Self { inbox: Inbox::new(replica(READER)), messages: Vec::new() }
+        Self::to(Config::default())
+    }
+
+    fn to(config: Config) -> Self {
+        Self { inbox: Inbox::new(Replica::new(READER, config)), messages: Vec::new() }
     }
 
     /// Sends the reader what it lacks of `from`, as one message.
@@ -122,6 +133,19 @@ impl<S: Crdt> Sending<S> {
         }
     }
 
+    /// As [`send`](Self::send), with keys in short form where the reader holds them.
+    fn answer(&mut self, from: &Replica<S>) {
+        let answer = from.answer(&self.inbox.replica.request());
+        self.deliver(answer.encode().expect("samples can be serialized"));
+    }
+
+    /// As [`answer`](Self::answer), in chunks.
+    fn answer_in_chunks(&mut self, from: &Replica<S>, chunk_bytes: usize) {
+        for chunk in from.answer(&self.inbox.replica.request()).into_chunks(chunk_bytes) {
+            self.deliver(chunk.expect("samples can be serialized"));
+        }
+    }
+
     fn delta(&self, from: &Replica<S>) -> Delta<S> {
         from.delta_since(&self.inbox.replica.vector())
     }
@@ -132,7 +156,8 @@ impl<S: Crdt> Sending<S> {
     }
 
     fn end(self, name: &'static str, schema: Schema, about: &'static str) -> Sample<S> {
-        Sample { name, about, schema, messages: self.messages, state: std::marker::PhantomData }
+        let config = self.inbox.replica.config().clone();
+        Sample { name, about, schema, messages: self.messages, config, state: std::marker::PhantomData }
     }
 }
 

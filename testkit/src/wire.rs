@@ -78,10 +78,11 @@ impl Message {
     /// # Errors
     /// As of [`read`](Self::read).
     pub fn read_as(bytes: &[u8], known: &[ReplicaId], schema: &Schema) -> Result<Self, String> {
-        let mut reader = Reader { bytes, at: 0, ids: Vec::new(), events: Vec::new(), looked_up: 0 };
+        let mut reader =
+            Reader { bytes, at: 0, ids: Vec::new(), events: Vec::new(), looked_up: 0, has_short_keys: false };
         let version = reader.byte()?;
         let (is_complete, is_chunk) = (version & 1 == 1, version & 2 == 2);
-        if version >> 2 != 4 {
+        if version >> 3 != 2 {
             return Err(format!("the version is {version:b}"));
         }
         let counts = reader.varint()?;
@@ -125,7 +126,8 @@ impl Message {
         if reader.read_events(new + changed, &to)? {
             schema.take_apart(&mut reader, vec![Vec::new()], &mut parts)?;
         }
-        if changed + unchanged > 0 {
+        expect(reader.has_short_keys == (version & 4 == 4), "keys in short form if the message says so")?;
+        if changed + unchanged > 0 || reader.has_short_keys {
             reader.array::<4>()?;
         }
         expect(reader.at == bytes.len(), "the end of the message")?;
@@ -167,6 +169,8 @@ pub struct Reader<'a> {
     events: Vec<Dot>,
     /// What the keys count for that were numbers in a dictionary.
     looked_up: usize,
+    /// Whether there was a key in short form.
+    has_short_keys: bool,
 }
 
 impl Reader<'_> {
@@ -416,16 +420,25 @@ impl Reader<'_> {
             return Ok(());
         }
         let codes = self.ints(places.len())?;
-        expect(codes.iter().all(|code| code & 2 == 0), "rows named in full")?;
-        let mut with_floors = self.ints(codes.iter().filter(|code| *code & 1 == 1).count())?.into_iter();
-        // For each row in the order of the message, its map: those with floors first.
-        let (mut floored, mut plain) = (Vec::new(), Vec::new());
+        let mut counts = |bit: u64| {
+            let has_some = |code: &&u64| **code & bit == bit;
+            let mut counts = self.ints(codes.iter().filter(has_some).count())?.into_iter();
+            expect(counts.as_slice().iter().all(|count| *count > 0), "rows that are there")?;
+            let count = |code: &u64| if code & bit == bit { counts.next().unwrap_or_default() } else { 0 };
+            Ok::<Vec<u64>, String>(codes.iter().map(count).collect())
+        };
+        let (with_floors, in_short) = (counts(1)?, counts(2)?);
+        // For each row in the order of the message, its map: those with floors first, those in short form last.
+        let (mut floored, mut plain, mut short) = (Vec::new(), Vec::new(), Vec::new());
         for (map, code) in codes.iter().enumerate() {
-            let floors = if code & 1 == 1 { with_floors.next().unwrap_or_default() } else { 0 };
-            expect(floors <= code >> 2 && (floors > 0) == (code & 1 == 1), "as many floors as rows at most")?;
-            floored.extend((0..floors).map(|_| map));
-            plain.extend((floors..code >> 2).map(|_| map));
+            let others =
+                u64::checked_add(with_floors[map], in_short[map]).filter(|others| *others <= code >> 2);
+            let others = others.ok_or("rows of a kind, and fewer in all")?;
+            floored.extend((0..with_floors[map]).map(|_| map));
+            plain.extend((others..code >> 2).map(|_| map));
+            short.extend((0..in_short[map]).map(|_| map));
         }
+        let short_keys = self.short_keys(short.len())?;
         let shapes = self.ints(floored.len())?;
         let all: u64 = shapes.iter().map(|shape| (shape >> 1) + 1).sum();
         let mut numbers = self.ints(all as usize)?.into_iter();
@@ -437,15 +450,16 @@ impl Reader<'_> {
             floors.push((floor, shape & 1 == 1));
         }
         // Keys come last: until then the values stand at the numbers of their rows.
-        let rows = floored.len() + plain.len();
+        let rows = floored.len() + plain.len() + short.len();
         let with_value = (0..rows).filter(|row| floors.get(*row).is_none_or(|(_, has_value)| *has_value));
         let mut below = Parts::new();
         values(self, with_value.map(|row| vec![Item::Key(Value::Int(row as i64))]).collect(), &mut below)?;
         let mut keys = self.keys(places.len(), floored.len())?;
         keys.extend(self.keys(places.len(), plain.len())?);
+        keys.extend(short_keys);
         let mut seen = BTreeSet::new();
         let mut at = Vec::new();
-        for (map, key) in floored.into_iter().chain(plain).zip(keys) {
+        for (map, key) in floored.into_iter().chain(plain).chain(short).zip(keys) {
             let place = [&places[map][..], &[Item::Key(key)]].concat();
             expect(seen.insert(place.clone()), "each key once")?;
             at.push(place);
@@ -460,6 +474,20 @@ impl Reader<'_> {
             parts.entry(place).or_default().floor = floor.into_iter().collect();
         }
         Ok(())
+    }
+
+    /// Keys in short form, which mean something to the receiver alone: here they are their five bytes.
+    fn short_keys(&mut self, count: usize) -> Result<Vec<Value>, String> {
+        let forms = match count {
+            1 => {
+                let [a, b, c, d, e] = self.array()?;
+                vec![u64::from_be_bytes([0, 0, 0, a, b, c, d, e])]
+            }
+            _ => self.ints(count)?,
+        };
+        self.has_short_keys |= count > 0;
+        expect(forms.iter().all(|form| form >> 40 == 0), "keys of 40 bits")?;
+        Ok(forms.into_iter().map(|form| Value::Bytes(form.to_be_bytes()[3..].to_vec())).collect())
     }
 
     fn keys(&mut self, maps: usize, count: usize) -> Result<Vec<Value>, String> {

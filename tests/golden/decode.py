@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Reads the golden files and prints what their messages hold, as JSON: one object, a list of messages for each file.
 
-Written from docs/wire-format.md alone, with the standard library alone, to show that the description is enough. The files
-and the JSON are described in README.md beside this file. Usage: decode.py FILE.hex...
+Written from docs/wire-format.md alone, with the standard library alone, to show that the description is enough. It refuses
+what the description forbids, and also what a writer may not do though readers let it pass: numbers in another form than the
+shortest, rows out of order, events that nothing names. The files and the JSON are described in README.md beside this file.
+Usage: decode.py FILE.hex...
 """
 
 import json
@@ -11,16 +13,16 @@ import struct
 import sys
 import uuid
 
-VERSION = 1
-COMPLETE, CHUNK = 1, 2
+from xxh3 import xxh3
+
+VERSION = 2
+COMPLETE, CHUNK, SHORT_KEYS = 1, 2, 4
+MOST_IDS = 4096
 KINDS = [("register", "register"), ("values", "register"), ("set", "set"), ("counter", "counter"), ("flag", "flag"),
          ("map", "document")]
-# The number of elements that a payload takes.
-ITEMS = {"register": 1, "flag": 0, "counter": 2}
-
-
-class Array(int):
-    """The head of an array: its length. What it holds is read after it."""
+# Modes of a column of integers beyond the widths.
+RUNS, STEPS = 65, 66
+MASK = (1 << 64) - 1
 
 
 class Ext:
@@ -30,34 +32,89 @@ class Ext:
         self.type, self.data = type, data
 
 
-class Reader:
-    """One message, read from its first byte to its last."""
+def check(is_so, what):
+    if not is_so:
+        raise ValueError(what)
 
-    def __init__(self, data, known):
-        self.data, self.at, self.known = data, 0, known
-        self.ids, self.previous, self.cells = [], 0, {}
 
-    # MessagePack
+class Bytes:
+    """The bytes of a message, read from the first to the last."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
 
     def take(self, length):
         taken = self.data[self.at:self.at + length]
-        if len(taken) < length:
-            raise ValueError(f"the bytes end at {len(self.data)}")
+        check(len(taken) == length, f"the bytes end at {len(self.data)}")
         self.at += length
         return taken
+
+    def byte(self):
+        return self.take(1)[0]
 
     def number(self, form):
         return struct.unpack(">" + form, self.take(struct.calcsize(form)))[0]
 
+    # Numbers
+
+    def varint(self):
+        number = 0
+        for place in range(10):
+            byte = self.byte()
+            number |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:
+                check(byte != 0 or place == 0, f"a varint before {self.at} has a needless byte")
+                check(number <= MASK, f"a varint before {self.at} is beyond 64 bits")
+                return number
+        raise ValueError(f"a varint before {self.at} does not end")
+
+    def packed(self, count, width):
+        bits = int.from_bytes(self.take((count * width + 7) // 8), "little")
+        check(bits >> count * width == 0, f"bits are left over before {self.at}")
+        return [bits >> width * place & (1 << width) - 1 for place in range(count)]
+
+    def ints(self, count):
+        """A column of integers. It must be in the form that a writer takes."""
+        start = self.at
+        numbers = self.any_ints(count)
+        check(self.data[start:self.at] == ints_bytes(numbers), f"the column at {start} is not in the shortest form")
+        return numbers
+
+    def any_ints(self, count):
+        if count < 2:
+            return [self.varint() for _ in range(count)]
+        mode = self.byte()
+        if mode == RUNS:
+            numbers = []
+            while len(numbers) < count:
+                length = self.varint() + 1
+                check(len(numbers) + length <= count, f"a run before {self.at} is too long")
+                numbers += [self.varint()] * length
+            return numbers
+        if mode == STEPS:
+            numbers, step = [self.varint()], unzigzag(self.varint())
+            width = self.byte()
+            check(width <= 64, f"a width of {width} bits")
+            for more in self.packed(count - 1, width):
+                numbers.append(numbers[-1] + step + more & MASK)
+            return numbers
+        check(mode <= 64, f"a column of mode {mode} before {self.at}")
+        base = self.varint()
+        numbers = [base + more for more in self.packed(count, mode)]
+        check(max(numbers) <= MASK, f"a number before {self.at} is beyond 64 bits")
+        return numbers
+
+    # MessagePack
+
     def token(self):
-        """The next scalar, or the head of an array; a map as a list of pairs."""
-        head = self.take(1)[0]
+        """The next value; an array or a map as its type and length."""
+        head = self.byte()
         if head < 0x80:
             return head
         if head < 0x90:
-            return self.pairs(head & 0x0F)
+            return dict, head & 0x0F
         if head < 0xA0:
-            return Array(head & 0x0F)
+            return list, head & 0x0F
         if head < 0xC0:
             return self.take(head & 0x1F).decode()
         if head >= 0xE0:
@@ -76,194 +133,412 @@ class Reader:
         if 0xD9 <= head <= 0xDB:
             return self.take(self.number("BHI"[head - 0xD9])).decode()
         if head in (0xDC, 0xDD):
-            return Array(self.number("HI"[head - 0xDC]))
+            return list, self.number("HI"[head - 0xDC])
         if head in (0xDE, 0xDF):
-            return self.pairs(self.number("HI"[head - 0xDE]))
+            return dict, self.number("HI"[head - 0xDE])
         raise ValueError(f"the byte {head:02x} at {self.at - 1} begins nothing")
-
-    def pairs(self, length):
-        return {"map": [[self.value(), self.value()] for _ in range(length)]}
 
     def value(self):
         """A value of the application, as JSON."""
         token = self.token()
-        if isinstance(token, Array):
-            return [self.value() for _ in range(token)]
+        if isinstance(token, tuple):
+            type, length = token
+            if type is list:
+                return [self.value() for _ in range(length)]
+            return {"map": [[self.value(), self.value()] for _ in range(length)]}
         if isinstance(token, float):
             return {"float": struct.pack(">d", token).hex()}
         if isinstance(token, bytes):
             return {"bytes": token.hex()}
         if isinstance(token, Ext):
-            if (token.type, len(token.data)) != (1, 16):
-                raise ValueError("an extension that is no UUID")
+            check((token.type, len(token.data)) == (1, 16), "an extension that is no UUID")
             return {"uuid": str(uuid.UUID(bytes=token.data))}
         return token
 
-    def expect(self, kind):
-        token = self.token()
-        if type(token) is not kind:
-            raise ValueError(f"{token!r} before {self.at} is not of the type {kind.__name__}")
-        return token
 
-    def array(self):
-        return self.expect(Array)
+class Row:
+    """A row of a map: the number of the map in its column, its path, its newest event, the bytes of its key."""
 
-    def int(self):
-        return self.expect(int)
+    def __init__(self, map, path):
+        self.map, self.path, self.newest, self.key = map, path + [{}], -1, None
 
-    def is_array(self):
-        head = self.data[self.at]
-        return 0x90 <= head < 0xA0 or head in (0xDC, 0xDD)
 
-    def nil(self):
-        is_nil = self.data[self.at] == 0xC0
-        self.at += is_nil
-        return is_nil
+class Reader(Bytes):
+    """One message."""
 
-    # Stamps and dots
-
-    def coded(self, ids):
-        """A stamp beside the one before it, and the place of its author."""
-        unzigzag = lambda n: n // 2 if n % 2 == 0 else -(n + 1) // 2
-        code = self.token()
-        millis, counter = self.previous >> 16, self.previous & 0xFFFF
-        if isinstance(code, bytes):
-            if len(code) != 10:
-                raise ValueError("an absolute stamp that is not of 10 bytes")
-            stamp, place = struct.unpack(">QH", code)
-        elif code >= 0:
-            (number, form), place = divmod(code // ids, 2), code % ids
-            if form == 0:
-                counter += unzigzag(number)
-            else:
-                millis, counter = millis + unzigzag(number), 0
-            stamp = millis << 16 | counter
-        else:
-            number, place = divmod(-1 - code, ids)
-            stamp = millis + unzigzag(number >> 16) << 16 | number & 0xFFFF
-        if not (0 <= stamp < 1 << 64 and 0 <= counter < 1 << 16):
-            raise ValueError(f"a stamp before {self.at} is out of range")
-        self.previous = stamp
-        return stamp, place
-
-    def stamp(self):
-        return self.coded(1)[0]
-
-    def dot(self):
-        stamp, place = self.coded(len(self.ids))
-        if not 0 < stamp <= self.ids[place]["to"]:
-            raise ValueError(f"a dot before {self.at} is beyond what the message holds")
-        return place, stamp
-
-    def dots(self):
-        return [self.dot() for _ in range(self.array())]
+    def __init__(self, data, known):
+        super().__init__(data)
+        self.known = known
+        self.ids, self.events, self.named = [], [], set()
+        # What stands at which path.
+        self.cells = []
+        # Milliseconds of the stamp before.
+        self.previous = None
+        # The keys in short form.
+        self.short = []
+        # How many rows there are; and what the keys count for that were written as numbers.
+        self.row_count, self.numbered = 0, 0
 
     # The head
 
-    def message(self):
-        length, version, counts = self.array(), self.int(), self.int()
-        if version >> 3 != VERSION or version & 4:
-            raise ValueError(f"version {version >> 3}, flags {version & 7}")
-        new, changed = counts >> 13, counts & 0x1FFF
-        self.table(self.expect(bytes), new)
-        base = self.previous = self.int()
-        for place, row in enumerate(self.ids):
-            row["to"] = base if place == 0 else self.stamp()
-            if place < new + changed:
-                row["from"] = 0 if place < new and self.nil() else self.stamp()
-            else:
-                row["from"] = row["to"]
-        if version & COMPLETE:
-            if self.array() != len(self.ids):
-                raise ValueError("the cut is not one stamp for each id")
+    def message(self, schema):
+        version = self.byte()
+        check(version >> 3 == VERSION, f"version {version >> 3}")
+        is_complete, is_chunk = bool(version & COMPLETE), bool(version & CHUNK)
+        counts = self.varint()
+        changed = counts >> 2
+        new = self.at_least_one() if counts & 2 else 0
+        unchanged = self.at_least_one() if counts & 1 else 0
+        self.table(new, changed, unchanged)
+        self.vectors(new, changed)
+        if is_complete:
+            check(all(row["from"] == 0 for row in self.ids), "a complete message that goes on from something")
             for row in self.ids:
-                row["cut"] = self.stamp()
-        chunk = None
-        if version & CHUNK:
-            place, before = self.int(), self.int()
-            chunk = {"index": place >> 1, "last": place % 2 == 1, "follows": f"{before:016x}"}
-        stamps = max(len(self.ids), 1) + new + changed
-        if length != 3 + stamps + bool(version & COMPLETE) + 2 * bool(version & CHUNK) + 1:
-            raise ValueError(f"a message of {length} elements")
-        return {"version": version >> 3, "complete": bool(version & COMPLETE), "chunk": chunk}
+                self.cut(row)
+        chunk = self.chunk() if is_chunk else None
+        if self.list_events(new + changed):
+            self.column(schema, [[]])
+            unnamed = set(range(len(self.events))) - self.named
+            check(not unnamed, f"nothing names the events {unnamed}")
+        check((len(self.short) > 0) == (version & SHORT_KEYS != 0), "keys in short form, and the message says otherwise")
+        if changed + unchanged > 0 or self.short:
+            self.check(self.take(4))
+        check(self.at == len(self.data), f"bytes follow the end at {self.at}")
+        return {"version": version >> 3, "complete": is_complete, "chunk": chunk}
 
-    def table(self, table, new):
-        for at in range(0, 16 * new, 16):
-            self.ids.append({"id": table[at:at + 16], "form": "full"})
-        shorts = table[16 * new:]
-        # The last 4 bytes are a check of what the short forms mean, by a hash that the standard library does not have.
-        for at in range(0, max(len(shorts) - 4, 0), 2):
-            meant = [id for id in self.known if short(id) == shorts[at:at + 2]]
-            if len(meant) != 1:
-                raise ValueError(f"{len(meant)} known ids have the short form {shorts[at:at + 2].hex()}")
+    def check(self, found):
+        """What short forms mean. What keys in short form are is known to nobody but the receiver, so then it says nothing here."""
+        hash = struct.pack(">Q", xxh3(b"".join(row["id"] for row in self.ids)))
+        check(self.short or found == hash[:4], "the check does not come out")
+
+    def at_least_one(self):
+        number = self.varint()
+        check(number > 0, f"the number before {self.at} is said to be there and is 0")
+        return number
+
+    def table(self, new, changed, unchanged):
+        check(new + changed + unchanged <= MOST_IDS, "too many ids")
+        for _ in range(new):
+            self.ids.append({"id": self.take(16), "form": "full"})
+        for _ in range(changed + unchanged):
+            form = self.take(2)
+            meant = [id for id in self.known if short(id) == form]
+            check(len(meant) == 1, f"{len(meant)} known ids have the short form {form.hex()}")
             self.ids.append({"id": meant[0], "form": "short"})
-        if len({row["id"] for row in self.ids}) < len(self.ids):
-            raise ValueError("an id stands twice")
+        groups = [self.ids[:new], self.ids[new:new + changed], self.ids[new + changed:]]
+        for group in groups:
+            check(is_ascending([row["id"] for row in group]), "the ids of a group are out of order")
+        check(len({row["id"] for row in self.ids}) == len(self.ids), "an id stands twice")
 
-    # The state
+    def stamp(self, millis, counted):
+        """A stamp of which the milliseconds are read."""
+        check(0 <= millis < 1 << 48, f"a stamp before {self.at} is out of range")
+        counter = self.at_least_one() if counted else 0
+        check(counter < 1 << 16, f"the counter of a stamp before {self.at} is out of range")
+        self.previous = millis
+        return millis << 16 | counter
 
-    def at_path(self, path):
-        """What the message holds at a path."""
-        return self.cells.setdefault(compact(path), {"path": path})
+    def next_stamp(self, code, counted):
+        """A stamp beside the one before it; the first one by itself."""
+        return self.stamp(code if self.previous is None else self.previous + unzigzag(code), counted)
 
-    def state(self, schema, path):
+    def vectors(self, new, changed):
+        for place, row in enumerate(self.ids):
+            code = self.varint()
+            if place < new and code & 1:
+                row["from"], row["to"] = 0, self.next_stamp(code >> 2, code >> 1 & 1)
+            elif place < new:
+                row["from"] = self.next_stamp(code >> 2, code >> 1 & 1)
+                check(row["from"] > 0, f"a stamp before {self.at} is zero and is not said to be")
+                row["to"] = self.later()
+            else:
+                row["from"] = row["to"] = self.next_stamp(code >> 1, code & 1)
+                if place < new + changed:
+                    row["to"] = self.later()
+                    check(row["from"] < row["to"], f"no news of id {place}")
+            check(0 < row["to"] >= row["from"], f"the vector of id {place} goes back")
+
+    def later(self):
+        """`to`, beside its `from`."""
+        code = self.varint()
+        return self.stamp(self.previous + (code >> 1), code & 1)
+
+    def cut(self, row):
+        code = self.varint()
+        row["cut"] = self.stamp((row["to"] >> 16) - (code - 1 >> 1), code - 1 & 1) if code > 0 else 0
+        check(row["cut"] <= row["to"], "a cut beyond what is held")
+        check((row["cut"] > 0) == (code > 0), f"a cut before {self.at} is zero and is not said to be")
+
+    def chunk(self):
+        place = self.varint()
+        before = self.take(8).hex() if place >> 1 > 0 else "0" * 16
+        return {"index": place >> 1, "last": place % 2 == 1, "follows": before}
+
+    # Events
+
+    def list_events(self, with_news):
+        """Reads the table of events, as stamps and places. Returns whether there are any."""
+        code = self.varint()
+        ends = sorted((row["to"], place) for place, row in enumerate(self.ids[:with_news]))
+        if code < 2:
+            self.events = ends if code == 1 else []
+            check(self.events or code == 0, "no event, in the form that stands for some")
+            return code == 1
+        count = code - 1
+        newest = max((row["to"] >> 16 for row in self.ids), default=-1)
+        last = newest - self.varint()
+        steps = self.ints(count - 1)
+        more = self.ints(count)
+        places = self.packed(count, max((len(self.ids) - 1).bit_length(), 1))
+        stamp = (last - sum(steps)) << 16
+        check(stamp >= 0, "an event before the first millisecond")
+        for place, step, more in zip(places, [1] + steps, more):
+            counter = more + (stamp & 0xFFFF if step == 0 else 0)
+            check(counter < 1 << 16, "the counter of an event is out of range")
+            stamp = (stamp >> 16) + (step if self.events else 0) << 16 | counter
+            check(place < len(self.ids), "an event of an author who is not in the table")
+            check(0 < stamp <= self.ids[place]["to"], "an event beyond what the message holds")
+            check(not self.events or self.events[-1] < (stamp, place), "events out of order")
+            self.events.append((stamp, place))
+        check(self.events != ends, "the events are those of the vector, and listed nevertheless")
+        return True
+
+    def event(self, number):
+        check(number < len(self.events), f"there is no event {number}")
+        self.named.add(number)
+        return number
+
+    def dots(self, numbers):
+        """Events of one floor or of the marks of one cell, as places and stamps."""
+        check(numbers == sorted(set(numbers)), f"events before {self.at} out of order")
+        return [self.dot(number) for number in numbers]
+
+    def dot(self, number):
+        stamp, place = self.events[self.event(number)]
+        return place, stamp
+
+    # The state: each column returns the newest event of each of its instances, and -1 where there is none.
+
+    def column(self, schema, paths):
+        if not paths:
+            return []
         if schema == "document":
-            self.rows(path, self.field)
-        elif schema == "set":
-            self.rows(path, lambda row: self.state("flag", row))
-        elif isinstance(schema, str):
-            self.cell(schema, self.at_path(path))
-        elif "map" in schema:
-            self.rows(path, lambda row: self.state(schema["map"], row))
+            return self.rows(self.fields, paths)
+        if schema == "set":
+            return self.rows(lambda paths: self.cells_of("flag", paths), paths)
+        if isinstance(schema, str):
+            return self.cells_of(schema, paths)
+        if "map" in schema:
+            return self.rows(lambda paths: self.column(schema["map"], paths), paths)
+        parts = [({"field": name}, field) for name, field in schema["struct"]]
+        return self.parts(parts, paths)
+
+    def fields(self, paths):
+        return self.parts([({"kind": name}, schema) for name, schema in KINDS], paths)
+
+    def parts(self, parts, paths):
+        """Structs of fields, and what stands at names of documents."""
+        present, newest = self.ints(len(paths)), [-1] * len(paths)
+        check(not any(bits >> len(parts) for bits in present), "a field that the schema does not have")
+        for number, (step, schema) in enumerate(parts):
+            those = [place for place, bits in enumerate(present) if bits >> number & 1]
+            found = self.column(schema, [paths[place] + [step] for place in those])
+            for place, event in zip(those, found):
+                newest[place] = max(newest[place], event)
+        return newest
+
+    def rows(self, values, paths):
+        if not paths:
+            return []
+        codes = self.ints(len(paths))
+        floored, short = self.counts(codes, 1), self.counts(codes, 2)
+        plain = [(code >> 2) - some - others for code, some, others in zip(codes, floored, short)]
+        check(min(plain) >= 0, "a map of more rows than it says")
+        self.row_count += sum(code >> 2 for code in codes)
+        check(self.row_count <= 2 * len(self.data), "more rows than so few bytes may stand for")
+        # The keys come last: until then a row's step of the path is empty.
+        removed, written, known = ([Row(map, paths[map]) for map, count in enumerate(of_maps) for _ in range(count)]
+                                   for of_maps in (floored, plain, short))
+        self.short_keys(known)
+        marks = self.ints(len(removed))
+        events = iter(self.ints(sum((code >> 1) + 1 for code in marks)))
+        for row, code in zip(removed, marks):
+            floor = [next(events) for _ in range((code >> 1) + 1)]
+            dots = self.dots(floor)
+            check(len({place for place, _ in dots}) == len(dots), "an author stands twice in a floor")
+            self.cells.append((row.path, {"floor": dots}))
+            row.newest = floor[-1]
+        with_value = [row for row, code in zip(removed, marks) if code & 1] + written + known
+        for row, event in zip(with_value, values([row.path for row in with_value])):
+            row.newest = max(row.newest, event)
+        check(all(row.newest >= 0 for row in written + known), "a row of which nothing is known")
+        for rows in removed, written:
+            self.keys(rows, len(paths) > 1)
+        self.check_rows(removed, written, known)
+        newest = [-1] * len(paths)
+        for row in removed + written + known:
+            newest[row.map] = max(newest[row.map], row.newest)
+        return newest
+
+    def counts(self, codes, bit):
+        """How many rows of a kind each map has, by the bit that says whether it has any."""
+        counts = iter(self.ints(sum(code & bit > 0 for code in codes)))
+        counts = [next(counts) if code & bit else 0 for code in codes]
+        check(all((count > 0) == (code & bit > 0) for code, count in zip(codes, counts)), "rows that are not there")
+        return counts
+
+    def short_keys(self, rows):
+        if not rows:
+            return
+        forms = [int.from_bytes(self.take(5), "big")] if len(rows) == 1 else self.ints(len(rows))
+        check(len(set(forms)) == len(forms), "two keys of one short form")
+        check(max(forms) < 1 << 40, "a short form of more than 40 bits")
+        for row, form in zip(rows, forms):
+            row.path[-1]["key"] = {"bytes": f"{form:010x}"}
+        self.short += forms
+
+    def keys(self, rows, of_maps):
+        """A column of keys: completes the rows."""
+        start = self.at
+        has_form = of_maps and len(rows) > 1
+        form = self.byte() if has_form else 0
+        check(form < 2, f"keys in an unknown form at {start}")
+        if form == 1:
+            different = [self.key() for _ in range(self.varint() + 1)]
+            check(is_ascending([data for data, _ in different]), "the keys of a dictionary are out of order")
+            numbers = self.ints(len(rows))
+            check(set(numbers) == set(range(len(different))), "keys of a dictionary that no row has, or rows of no key")
+            keys = [different[number] for number in numbers]
         else:
-            length, present, fields = self.array(), self.int(), schema["struct"]
-            if length != 1 + bin(present).count("1") or present >> len(fields):
-                raise ValueError("a struct with other fields than it says, or than the schema has")
-            for number, (name, field) in enumerate(fields):
-                if present >> number & 1:
-                    self.state(field, path + [{"field": name}])
+            keys = [self.key() for _ in rows]
+        for row, (data, key) in zip(rows, keys):
+            row.key, row.path[-1]["key"] = data, key
+        if has_form:
+            numbered = self.numbered + sum(4 + len(row.key) for row in rows)
+            is_shorter = dictionary(rows) < sum(len(row.key) for row in rows)
+            check(form == (is_shorter and numbered <= 8 * start), f"the keys at {start} are in the other form")
+            self.numbered = numbered if form == 1 else self.numbered
 
-    def rows(self, path, value):
-        length = self.array()
-        if length % 2 == 1:
-            for _ in range(self.array() // 3):
-                row = path + [{"key": self.value()}]
-                self.at_path(row)["floor"] = self.dots()
-                if not self.nil():
-                    value(row)
-        for _ in range(length // 2):
-            value(path + [{"key": self.value()}])
+    def key(self):
+        """A key as its bytes and as JSON."""
+        start = self.at
+        key = self.value()
+        return self.data[start:self.at], key
 
-    def field(self, path):
-        for _ in range(self.array() // 2):
-            name, schema = KINDS[self.int()]
-            self.state(schema, path + [{"kind": name}])
+    def check_rows(self, removed, written, known):
+        seen = {(row.map, row.key) for row in removed + written}
+        check(len(seen) == len(removed) + len(written), "a key stands twice in a map")
+        for rows in removed, written, known:
+            order = [(row.map, row.newest) for row in rows]
+            check(order == sorted(order), "rows out of order")
 
-    def cell(self, type, cell):
-        items = ITEMS[type]
-        if self.nil():
-            return
-        length = self.array()
-        if not self.is_array():
-            if length not in (1 + items, 2 + items):
-                raise ValueError(f"a cell of {length} elements")
-            cell["live"] = [self.entry(type)]
-            cell["marks"] = self.dots() if length == 2 + items else []
-            return
-        if length != 2 and (type, length) != ("counter", 3):
-            raise ValueError(f"a cell of {length} arrays")
-        cell["live"] = [self.entry(type) for _ in range(self.array() // (1 + items))]
-        cell["marks"] = self.dots()
-        if length == 3:
-            cell["removed"] = [{"dot": self.dot(), "total": self.int()} for _ in range(self.array() // 2)]
+    def cells_of(self, type, paths):
+        if not paths:
+            return []
+        codes = self.ints(len(paths))
+        general = [code >> 1 for code in codes if code & 1]
+        marks = self.ints(len(general))
+        records = self.ints(len(general)) if type == "counter" else [0] * len(general)
+        sizes = zip(general, marks, records)
+        check(all(any(size) for size in zip(general, marks, records)), "a general cell of nothing")
+        events = iter(self.ints(sum(general) + sum(marks) + sum(records)))
+        cells, newest = [], []
+        for code, path in zip(codes, paths):
+            lives, others, removed = [code >> 1], [], []
+            if code & 1:
+                lives, others, removed = ([next(events) for _ in range(size)] for size in next(sizes))
+                check(len(lives) != 1 or others or removed, "a general cell that could be plain")
+            cell = {"live": [{"dot": self.dot(number)} for number in lives], "marks": self.dots(others),
+                    "removed": [{"dot": dot} for dot in self.dots(removed)]}
+            self.check_cell(cell)
+            self.cells.append((path, cell))
+            cells.append(cell)
+            newest.append(max(lives + others + removed))
+        self.payloads(type, cells)
+        return newest
 
-    def entry(self, type):
-        entry = {"dot": self.dot()}
+    def check_cell(self, cell):
+        oldest_first = [(stamp, self.ids[place]["id"]) for place, stamp in (live["dot"] for live in cell["live"])]
+        check(oldest_first == sorted(oldest_first), f"live payloads before {self.at} out of order")
+        authors = [place for place, _ in [live["dot"] for live in cell["live"]] + cell["marks"]]
+        check(len(set(authors)) == len(authors), "an author stands twice in a cell")
+        authors = [record["dot"][0] for record in cell["removed"]]
+        check(len(set(authors)) == len(authors), "an author stands twice among removed counts")
+
+    def payloads(self, type, cells):
+        live = [live for cell in cells for live in cell["live"]]
         if type == "register":
-            entry["value"] = self.value()
+            for payload in live:
+                payload["value"] = self.value()
         if type == "counter":
-            entry["total"], entry["run"] = self.int(), show_stamp(entry["dot"][1] - self.int())
-        return entry
+            totals, ages = self.ints(len(live)), self.ints(len(live))
+            for payload, total, age in zip(live, totals, ages):
+                run = payload["dot"][1] - age
+                check(run > 0, "a run that begins before the first stamp")
+                payload |= {"total": unzigzag(total), "run": show_stamp(run)}
+            records = [record for cell in cells for record in cell["removed"]]
+            for record, total in zip(records, self.ints(len(records))):
+                record["total"] = unzigzag(total)
+
+
+def zigzag(number):
+    return 2 * number if number >= 0 else -2 * number - 1
+
+
+def unzigzag(number):
+    return number // 2 if number % 2 == 0 else -(number + 1) // 2
+
+
+def varint_bytes(number):
+    count = max(-(-number.bit_length() // 7), 1)
+    return bytes(number >> 7 * place & 0x7F | (0x80 if place + 1 < count else 0) for place in range(count))
+
+
+def packed_bytes(numbers, width):
+    bits = sum(number << width * place for place, number in enumerate(numbers))
+    return bits.to_bytes((len(numbers) * width + 7) // 8, "little")
+
+
+def ints_bytes(numbers):
+    """A column of integers in the form that a writer takes."""
+    if len(numbers) < 2:
+        return b"".join(map(varint_bytes, numbers))
+    base = min(numbers)
+    width = (max(numbers) - base).bit_length()
+    runs = []
+    for number in numbers:
+        if runs and runs[-1][0] == number:
+            runs[-1][1] += 1
+        else:
+            runs.append([number, 0])
+    steps = [signed(after - before) for before, after in zip(numbers, numbers[1:])]
+    step = min(steps)
+    step_width = (max(steps) - step).bit_length()
+    forms = [
+        bytes([width]) + varint_bytes(base) + packed_bytes([number - base for number in numbers], width),
+        bytes([RUNS]) + b"".join(varint_bytes(more) + varint_bytes(number) for number, more in runs),
+        bytes([STEPS]) + varint_bytes(numbers[0]) + varint_bytes(zigzag(step)) + bytes([step_width])
+        + packed_bytes([more - step for more in steps], step_width),
+    ]
+    # Of equally long ones the first.
+    return min(forms, key=len)
+
+
+def signed(number):
+    """A difference of 64 bits that wraps."""
+    number &= MASK
+    return number - (1 << 64) if number >> 63 else number
+
+
+def dictionary(rows):
+    """How many bytes a dictionary of the keys of rows takes."""
+    keys = sorted({row.key for row in rows})
+    numbers = {key: number for number, key in enumerate(keys)}
+    return len(varint_bytes(len(keys) - 1)) + sum(map(len, keys)) + len(ints_bytes([numbers[row.key] for row in rows]))
+
+
+def is_ascending(items):
+    return all(a < b for a, b in zip(items, items[1:]))
 
 
 def short(id):
@@ -306,14 +581,26 @@ def show_id(row):
 
 def decode(data, schema, known):
     reader = Reader(data, known)
-    message = reader.message()
-    if not reader.nil():
-        reader.state(schema, [])
-    if reader.at != len(data):
-        raise ValueError(f"bytes follow the end at {reader.at}")
+    message = reader.message(schema)
     known.update(row["id"] for row in reader.ids)
-    cells = [show_cell(cell) for _, cell in sorted(reader.cells.items())]
+    cells = {}
+    for path, cell in reader.cells:
+        cells.setdefault(compact(path), {"path": path}).update(cell)
+    cells = [show_cell(cell) for _, cell in sorted(cells.items())]
     return message | {"ids": [show_id(row) for row in reader.ids], "cells": cells}
+
+
+def decode_all(messages, schema):
+    """Messages for one reader, who knows the ids of those before: a short form means one of them."""
+    known, shown = set(), []
+    for number, data in enumerate(messages):
+        message = decode(data, schema, known)
+        chunk = message["chunk"]
+        if chunk and chunk["index"] > 0:
+            follows = f"{xxh3(messages[number - 1]):016x}"
+            check(chunk["follows"] == follows, f"message {number} does not follow the one before")
+        shown.append(message)
+    return shown
 
 
 def read(path):
@@ -327,10 +614,8 @@ def main(paths):
     decoded = {}
     for path in map(pathlib.Path, paths):
         schema, messages = read(path)
-        # Who reads these messages one after the other knows the ids of those before: a short form means one of them.
-        known = set()
         try:
-            decoded[path.stem] = [decode(message, schema, known) for message in messages]
+            decoded[path.stem] = decode_all(messages, schema)
         except (ValueError, IndexError) as error:
             sys.exit(f"{path}: {error}")
     print(json.dumps(decoded, ensure_ascii=False))

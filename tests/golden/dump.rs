@@ -39,7 +39,7 @@ fn of_message(message: &Message) -> Json {
         shown
     });
     json!({
-        "version": 1,
+        "version": 2,
         "complete": message.cut.is_some(),
         "chunk": chunk,
         "ids": ids.collect::<Vec<_>>(),

@@ -23,7 +23,12 @@ pub(crate) struct Golden {
 }
 
 pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v2")
+}
+
+/// The messages of version 1 that are kept.
+pub(crate) fn of_version_1() -> Result<Golden, String> {
+    read_in(&folder().with_file_name("v1"), "counter")
 }
 
 pub(crate) fn is_blessing() -> bool {
@@ -45,8 +50,12 @@ pub(crate) fn head(about: &str, schema: &Schema) -> String {
 }
 
 pub(crate) fn read(name: &str) -> Result<Golden, String> {
+    read_in(&folder(), name)
+}
+
+fn read_in(folder: &Path, name: &str) -> Result<Golden, String> {
     let read = |end: &str| {
-        let path = folder().join(format!("{name}.{end}"));
+        let path = folder.join(format!("{name}.{end}"));
         fs::read_to_string(&path).map_err(|error| format!("{}: {error}. {}", path.display(), advice()))
     };
     let text = read("hex")?;

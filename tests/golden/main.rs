@@ -1,4 +1,4 @@
-//! The bytes of wire version 1: files that were written when it was fixed, and what they say.
+//! The bytes of wire version 2: files that were written when it was fixed, and what they say.
 //!
 //! Old files are read into the same state, the histories that made them still make them, and two readers that share nothing
 //! with the engine find in them what is written beside them: one of the testkit, and `decode.py`, which was written from the
@@ -14,7 +14,7 @@ use std::fs;
 use std::process::Command;
 use std::sync::Once;
 
-use driftless::Crdt;
+use driftless::{Config, Counter, Crdt, DecodeError, MergeError, Replica, ReplicaId};
 use driftless_testkit::samples::{Inbox, Sample, Visitor, visit_all};
 use driftless_testkit::schema::Schema;
 use serde_json::{Map, Value as Json, json};
@@ -105,6 +105,24 @@ fn same(what: &str, found: &Json, expected: &Json) -> Result<(), String> {
 #[test]
 fn old_messages_are_merged_into_the_same_state() {
     check(|found| same("the state", found.state.as_ref()?, &found.golden.expected["state"]));
+}
+
+#[test]
+fn messages_of_version_1_are_refused_by_their_version_and_change_nothing() {
+    let golden = files::of_version_1().unwrap();
+    let mut reader: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    reader.write(1_000, |counter| counter.add(1).unwrap()).unwrap();
+    let before = (reader.vector(), reader.canonical_bytes());
+    assert_eq!(golden.messages.len(), 5);
+    for message in golden.messages {
+        // The head of a MessagePack array, read as a version.
+        let found = u64::from(message[0] >> 3);
+        assert!(matches!(found, 18 | 19), "{found}");
+        let refused = reader.decode(&message).unwrap_err();
+        assert_eq!(refused, MergeError::Decode(DecodeError::Version { found }));
+        assert!(refused.to_string().contains(&format!("version {found}")), "{refused}");
+    }
+    assert_eq!((reader.vector(), reader.canonical_bytes()), before);
 }
 
 #[test]

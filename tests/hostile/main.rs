@@ -7,7 +7,9 @@ mod changes;
 mod depth;
 mod forge;
 mod memory;
-mod tree;
+mod pieces;
+mod refusals;
+mod short;
 mod victim;
 
 const NOW_MS: u64 = 1_700_000_000_000;

@@ -16,7 +16,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
 
-use crate::causal::dot::{Dot, Marks};
+use crate::causal::dot::Marks;
 use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
 use crate::crdt::map::ahead::Ahead;
@@ -635,9 +635,7 @@ fn encode_floors<K: Key, V: Crdt>(rows: &[(&Row<K, V>, &Marks)], encoder: &mut E
 fn decode_floors(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<(Box<Marks>, bool)>, DecodeError> {
     let at = decoder.at();
     let codes = decoder.ints(count)?;
-    let all = decoder.sum(codes.iter().map(|code| (code >> 1) + 1))?;
-    decoder.elements(all)?;
-    decoder.room::<Dot>(all)?;
+    let all = decoder.lists(codes.iter().map(|code| (code >> 1) + 1))?;
     decoder.room::<Marks>(count)?;
     let mut numbers = decoder.ints(all)?.into_iter();
     let floor = |code: &u64| {
