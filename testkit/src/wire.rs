@@ -420,14 +420,25 @@ impl Reader<'_> {
             return Ok(());
         }
         let codes = self.ints(places.len())?;
-        let mut counts = |bit: u64| {
-            let has_some = |code: &&u64| **code & bit == bit;
-            let mut counts = self.ints(codes.iter().filter(has_some).count())?.into_iter();
-            expect(counts.as_slice().iter().all(|count| *count > 0), "rows that are there")?;
-            let count = |code: &u64| if code & bit == bit { counts.next().unwrap_or_default() } else { 0 };
+        let mut counts = |kinds: &[u64]| {
+            let counts = self.ints(codes.iter().filter(|code| kinds.contains(&(*code & 3))).count())?;
+            let mut counts = counts.into_iter();
+            let count =
+                |code: &u64| if kinds.contains(&(code & 3)) { counts.next().unwrap_or_default() } else { 0 };
             Ok::<Vec<u64>, String>(codes.iter().map(count).collect())
         };
-        let (with_floors, in_short) = (counts(1)?, counts(2)?);
+        let (with_floors, mut in_short) = (counts(&[1, 3])?, counts(&[3])?);
+        for (map, code) in codes.iter().enumerate() {
+            let (rows, floors, short) = (code >> 2, with_floors[map], &mut in_short[map]);
+            let is_right = match code & 3 {
+                1 => floors > 0,
+                2 => rows > 0,
+                3 => *short > 0 && *short < rows,
+                _ => true,
+            };
+            expect(is_right, "rows of the kinds that a map says to have")?;
+            *short = if code & 3 == 2 { rows } else { *short };
+        }
         // For each row in the order of the message, its map: those with floors first, those in short form last.
         let (mut floored, mut plain, mut short) = (Vec::new(), Vec::new(), Vec::new());
         for (map, code) in codes.iter().enumerate() {

@@ -20,6 +20,8 @@ COMPLETE, CHUNK, SHORT_KEYS = 1, 2, 4
 MOST_IDS = 4096
 KINDS = [("register", "register"), ("values", "register"), ("set", "set"), ("counter", "counter"), ("flag", "flag"),
          ("map", "document")]
+# Kinds of maps beside those of plain rows alone.
+SOME_FLOORS, ALL_SHORT, SOME_SHORT = 1, 2, 3
 # Modes of a column of integers beyond the widths.
 RUNS, STEPS = 65, 66
 MASK = (1 << 64) - 1
@@ -351,9 +353,17 @@ class Reader(Bytes):
         if not paths:
             return []
         codes = self.ints(len(paths))
-        floored, short = self.counts(codes, 1), self.counts(codes, 2)
+        floored = self.counts(codes, {SOME_FLOORS, SOME_SHORT})
+        short = self.counts(codes, {SOME_SHORT})
+        for place, code in enumerate(codes):
+            rows, kind = code >> 2, code & 3
+            if kind == ALL_SHORT:
+                short[place] = rows
+            check(kind != SOME_FLOORS or 0 < floored[place] <= rows, "a map of other rows with floors than it says")
+            check(kind != SOME_SHORT or floored[place] + short[place] <= rows and 0 < short[place] < rows,
+                  "a map of other short rows than it says")
+            check(kind != ALL_SHORT or rows > 0, "short rows, and no row")
         plain = [(code >> 2) - some - others for code, some, others in zip(codes, floored, short)]
-        check(min(plain) >= 0, "a map of more rows than it says")
         self.row_count += sum(code >> 2 for code in codes)
         check(self.row_count <= 2 * len(self.data), "more rows than so few bytes may stand for")
         # The keys come last: until then a row's step of the path is empty.
@@ -380,12 +390,10 @@ class Reader(Bytes):
             newest[row.map] = max(newest[row.map], row.newest)
         return newest
 
-    def counts(self, codes, bit):
-        """How many rows of a kind each map has, by the bit that says whether it has any."""
-        counts = iter(self.ints(sum(code & bit > 0 for code in codes)))
-        counts = [next(counts) if code & bit else 0 for code in codes]
-        check(all((count > 0) == (code & bit > 0) for code, count in zip(codes, counts)), "rows that are not there")
-        return counts
+    def counts(self, codes, kinds):
+        """How many rows of some sort each map has, where maps of these kinds say so."""
+        counts = iter(self.ints(sum(code & 3 in kinds for code in codes)))
+        return [next(counts) if code & 3 in kinds else 0 for code in codes]
 
     def short_keys(self, rows):
         if not rows:

@@ -66,12 +66,12 @@ fn read_in(folder: &Path, name: &str) -> Result<Golden, String> {
     Ok(Golden { head: head.to_owned(), messages, expected })
 }
 
-pub(crate) fn write(name: &str, golden: &Golden) {
+pub(crate) fn write(folder: &Path, name: &str, golden: &Golden) {
     let Golden { head, messages, expected } = golden;
     let messages = messages.iter().map(|message| to_hex(message)).collect::<Vec<_>>();
     let file = |end: &str, text: String| {
-        fs::create_dir_all(folder()).expect("the folder of the golden files can be made");
-        fs::write(folder().join(format!("{name}.{end}")), text).expect("the golden files can be written");
+        fs::create_dir_all(folder).expect("the folder of the golden files can be made");
+        fs::write(folder.join(format!("{name}.{end}")), text).expect("the golden files can be written");
     };
     file("hex", format!("{head}\n\n{}", messages.join("\n")));
     file("json", layout(expected));

@@ -224,9 +224,10 @@ impl Parts<'_> {
 
     fn rows(&mut self, count: usize, values: impl FnOnce(&mut Self, usize)) {
         let codes = self.ints(count);
-        let with = |bit| codes.iter().filter(|code| *code & bit == bit).count();
-        let removed = sum(self.ints(with(1)));
-        let short = sum(self.ints(with(2)));
+        let with = |kinds: [u64; 2]| codes.iter().filter(|code| kinds.contains(&(*code & 3))).count();
+        let removed = sum(self.ints(with([1, 3])));
+        let all_short = codes.iter().filter(|code| *code & 3 == 2).map(|code| code >> 2);
+        let short = sum(self.ints(with([3, 3]))) + sum(all_short);
         let plain = sum(codes.iter().map(|code| code >> 2)) - removed - short;
         match short {
             1 => drop(self.fixed(5)),

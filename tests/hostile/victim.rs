@@ -91,6 +91,10 @@ impl<'a, S: Crdt> Victim<'a, S> {
                 if Shown::of(&self.inbox.replica) != self.before {
                     return Err(format!("something changed although it was refused: {refused:?}"));
                 }
+                // A chunk that begins another transfer ends the one that was gathered, whatever comes of it.
+                if matches!(refused, Refused::Merge(_)) {
+                    *self = Self::at(self.sample, self.awaited, self.now_ms);
+                }
                 Ok(Outcome { is_taken: false, peak })
             }
             Ok(_) => {

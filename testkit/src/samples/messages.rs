@@ -1,6 +1,8 @@
 //! A sample of each form of a message.
 
-use driftless::{Counter, Crdt, LwwRegister, MergeMap, MvRegister, OrSet, Replica, ReplicaId, VersionVector};
+use driftless::{
+    Counter, Crdt, Document, LwwRegister, MergeMap, MvRegister, OrSet, Replica, ReplicaId, VersionVector,
+};
 
 use crate::samples::{AP, EU, NOW_MS, Sending, US, Visitor, regions, replica, sync, write};
 use crate::schema::Schema;
@@ -14,6 +16,7 @@ pub(super) fn visit(visitor: &mut impl Visitor) {
     complete_in_chunks(visitor);
     many_replicas(visitor);
     stamps(visitor);
+    columns(visitor);
 }
 
 fn nothing(visitor: &mut impl Visitor) {
@@ -198,6 +201,41 @@ fn stamps(visitor: &mut impl Visitor) {
     visitor.visit(sending.end(
         "stamps",
         Schema::Map(&Schema::Counter),
-        "Stamps of every code: near, far and absolute, forwards and backwards.",
+        "Stamps from one end of time to the other, forwards and backwards, and with counters.",
+    ));
+}
+
+fn columns(visitor: &mut impl Visitor) {
+    type Books = MergeMap<u16, Document>;
+    let [mut eu, mut us, _] = regions::<Books>();
+    let mut sending = Sending::new();
+    for batch in 0..6_u16 {
+        let replica = if batch % 3 == 2 { &mut us } else { &mut eu };
+        write(replica, 10 * u64::from(batch).pow(3), |books| {
+            for number in 12 * batch..12 * batch + 12 {
+                books.update(&number, |book| {
+                    book.set(&["title"], format!("title {number}")).expect("the path is short");
+                    book.set(&["year"], 1990 + i64::from(number)).expect("the path is short");
+                    if number % 4 == 0 {
+                        book.increment(&["lent"], 1).expect("the count is small");
+                    }
+                });
+            }
+        });
+    }
+    sync(&us, &mut eu);
+    sending.send(&eu);
+    for round in 1..9_u16 {
+        write(&mut eu, 10_000 + u64::from(round), |books| {
+            for number in (0..72).filter(|number| number % 9 == round) {
+                books.update(&number, |book| book.set(&["year"], 2100).expect("the path is short"));
+            }
+        });
+    }
+    sending.send(&eu);
+    visitor.visit(sending.end(
+        "columns",
+        Schema::Map(&Schema::Document),
+        "Documents with the same names, written in a few transactions: a dictionary, runs and steps; then one field of most.",
     ));
 }
