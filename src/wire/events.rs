@@ -18,7 +18,7 @@ const ENDS: u64 = 1;
 
 /// The events of a state on its way to become bytes.
 ///
-/// At first it takes note of events; once they are [sorted](Self::sort) it numbers them.
+/// At first it takes note of events; once they are sorted it numbers them.
 #[derive(Debug, Default)]
 pub struct Events {
     /// The place of each origin in the message's table of ids.
