@@ -256,7 +256,7 @@ impl<S: Crdt> Delta<S> {
     /// [`PendingDelta`](crate::PendingDelta), which has an example, and merged as one when the last has arrived. A single
     /// register, flag or counter larger than that makes a larger message, and any may be a few bytes larger: leave room below
     /// the receiver's [`Limits::message_bytes`](crate::Limits::message_bytes). Each message names the replicas in its head, in
-    /// up to 25 bytes each, and has room for at least a quarter as many bytes of state: where replicas are very many a message
+    /// up to 25 bytes each, and has room for at least half as many bytes of state: where replicas are very many a message
     /// may be larger than asked for. There is always at least one message.
     ///
     /// Cost: each value is written twice, once to measure it. A chunk is made when it is asked for.
