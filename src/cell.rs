@@ -430,14 +430,17 @@ impl<T> Cell<T> {
 
     /// Forgets the marks, all together, if all of them are within the cut; `dropped` takes note of them. Returns whether
     /// marks are left that can be forgotten later.
-    pub(crate) fn prune(&mut self, cut: &Frontier, dropped: &mut Frontier) -> bool {
+    ///
+    /// `floor` is that of the rows around, as far as it is not stable. It belongs to them: what ended a marked payload may be
+    /// remembered there alone, if who removed the row had forgotten the mark itself.
+    pub(crate) fn prune(&mut self, cut: &Frontier, floor: &Marks, dropped: &mut Frontier) -> bool {
         let Self::Other(Some(many)) = self else {
             return false;
         };
         if many.is_lean() {
             return false;
         }
-        if !many.seen.within(cut) {
+        if !floor.is_empty() || !many.seen.within(cut) {
             return true;
         }
         let mut many = self.take_many();
@@ -851,12 +854,12 @@ mod tests {
         let mut dropped = Frontier::default();
         let cut: Frontier = [1, 1, 9].map(Timestamp::from_bits).into_iter().collect();
         assert!(
-            cell.prune(&cut, &mut dropped),
+            cell.prune(&cut, &Marks::default(), &mut dropped),
             "the removal is not stable: the mark of what it removed stays too"
         );
         assert_eq!(cell.marks().len(), 2);
         let cut: Frontier = [1, 2].map(Timestamp::from_bits).into_iter().collect();
-        assert!(!cell.prune(&cut, &mut dropped));
+        assert!(!cell.prune(&cut, &Marks::default(), &mut dropped));
         assert!(cell.is_bottom());
         assert!(dropped.covers(dot(0, 1)) && dropped.covers(dot(1, 2)));
     }

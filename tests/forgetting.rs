@@ -338,3 +338,30 @@ fn members_are_named_and_what_is_known_of_them_is_passed_on() {
     }
     assert_eq!(eu.stable_cut(), eu.vector());
 }
+
+/// Who removes a key may have forgotten the mark of a write that another still marks: what ended it is in the floor alone there.
+#[test]
+fn the_mark_of_a_dead_write_is_kept_as_long_as_the_floor_that_says_so() {
+    let [mut eu, mut us, mut lost]: [Set; 3] = [1, 2, 3].map(replica);
+    add(&mut lost, "x");
+    send(&lost, &mut eu);
+    send(&lost, &mut us);
+    report(&eu, &mut us);
+    // From here on the third is away, and no member.
+    eu.set_members([eu.id(), us.id()]);
+    us.set_members([eu.id(), us.id()]);
+    add(&mut eu, "x");
+    send(&eu, &mut us);
+    report(&us, &mut eu);
+    assert_eq!(eu.forget().marks, 1);
+    remove(&mut eu, "x");
+    send(&eu, &mut us);
+    us.forget();
+    // It returns.
+    send(&us, &mut lost);
+    assert_eq!((lost.vector(), lost.digest()), (us.vector(), us.digest()));
+    // All of it is forgotten in the end.
+    report(&eu, &mut us);
+    us.forget();
+    assert_eq!(us.state().rows(), 0);
+}

@@ -286,7 +286,7 @@ impl Crdt for Counter {
 
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         let had_residue = self.has_residue();
-        self.cell.prune(pruning.cut, &mut pruning.dropped);
+        self.cell.prune(pruning.cut, &pruning.floor, &mut pruning.dropped);
         if let Some(records) = self.removed.take() {
             let mut records = records.into_vec();
             let marks = self.cell.marks();

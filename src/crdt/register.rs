@@ -220,7 +220,7 @@ macro_rules! register {
 
             fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
                 let had_residue = self.cell.has_residue();
-                let has_residue = self.cell.prune(pruning.cut, &mut pruning.dropped);
+                let has_residue = self.cell.prune(pruning.cut, &pruning.floor, &mut pruning.dropped);
                 pruning.marks += usize::from(had_residue && !has_residue);
                 has_residue
             }
