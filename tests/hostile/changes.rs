@@ -18,8 +18,10 @@ use crate::victim::{Outcome, Victim};
 const FIXED: u64 = 16 << 10;
 const FACTOR: u64 = 256;
 
-/// Of a message that is so many times longer than this only one change of as many and one is sent.
+/// Of a message that is so many times longer than this only one change in as many times [`STRIDE`] and one is sent.
 const LONG: usize = 400;
+/// Changes come in groups of the same kinds, of 8 or 17 or 51: one in such a number meets each kind.
+const STRIDE: usize = 6;
 
 /// Makes messages of one: calls the function with each.
 type Change = fn(&[u8], &Schema, &mut dyn FnMut(Vec<u8>));
@@ -43,7 +45,7 @@ impl Visitor for Attacking {
             let mut victim = Victim::new(&sample, number);
             let mut faults = Vec::new();
             // What is changed in a long message is much the same thing again and again.
-            let stride = 1 + message.len() / LONG;
+            let stride = 1 + STRIDE * (message.len() / LONG);
             let mut count = 0;
             (self.change)(message, &sample.schema, &mut |changed| {
                 count += 1;
