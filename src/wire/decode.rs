@@ -274,11 +274,11 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Counts rows of maps, each of a key and a value. Their keys come later: there is no message of so few bytes in which there
-    /// could be more than two for each byte.
+    /// Counts rows of maps, each of a key and a value. Their keys come later: one that is a number counts for five at least, of
+    /// which there may be eight for each byte, and any other takes a byte; so there are fewer than three for each byte.
     pub(crate) fn add_rows(&mut self, rows: usize) -> Result<(), DecodeError> {
         self.rows = self.rows.saturating_add(rows);
-        if self.rows / 2 > self.bytes.len() {
+        if self.rows / 3 > self.bytes.len() {
             return Err(DecodeError::Truncated { at: self.bytes.len() });
         }
         self.elements(rows.saturating_mul(2))

@@ -365,7 +365,7 @@ class Reader(Bytes):
             check(kind != ALL_SHORT or rows > 0, "short rows, and no row")
         plain = [(code >> 2) - some - others for code, some, others in zip(codes, floored, short)]
         self.row_count += sum(code >> 2 for code in codes)
-        check(self.row_count <= 2 * len(self.data), "more rows than so few bytes may stand for")
+        check(self.row_count <= 3 * len(self.data), "more rows than so few bytes may stand for")
         # The keys come last: until then a row's step of the path is empty.
         removed, written, known = ([Row(map, paths[map]) for map, count in enumerate(of_maps) for _ in range(count)]
                                    for of_maps in (floored, plain, short))

@@ -455,7 +455,7 @@ fn counts_of_what_takes_no_bytes() {
             state(&[&varint(many << 2 | 1), &varint(many), &[0, 0, 0, 0]]),
             Why::Truncated,
         ),
-        ("more rows than twice the bytes", state(&[&varint(1_000), &[0, 0, 1]]), Why::Truncated),
+        ("more rows than three times the bytes", state(&[&varint(1_000), &[0, 0, 1]]), Why::Truncated),
         ("very many marks of a floor", state(&[&[5, 1], &varint(many << 1), &[0, 0, 1]]), TOO_LONG),
         ("as many marks as can be said", state(&[&[5, 1], &varint(u64::MAX), &[0, 0, 1]]), TOO_LONG),
         ("very many siblings", state(&[&[4], &varint(many << 1 | 1), &[0, 0, 0, 1]]), Why::Limit("siblings")),

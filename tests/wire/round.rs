@@ -118,3 +118,21 @@ fn a_misdirected_message_is_not_taken_for_the_events_of_another_replica() {
     assert!(matches!(merged, Err(driftless::MergeError::Gap { .. })), "{merged:?}");
     assert_eq!((other.digest(), other.vector()), (digest, vector));
 }
+
+/// Where maps are alike their keys are numbers, which take no bytes if all are the same: there may be more rows than bytes.
+#[test]
+fn more_than_two_rows_in_each_byte_are_read() {
+    const DOCUMENTS: u8 = 200;
+    let mut writer: Replica<MergeMap<u8, Document>> = replica(1);
+    let path = [""; Document::MAX_DEPTH];
+    let enable = |map: &mut <MergeMap<u8, Document> as driftless::Crdt>::Mut<'_>| {
+        (0..DOCUMENTS).for_each(|key| map.update(&key, |document| document.enable(&path).unwrap()));
+    };
+    writer.write(crate::NOW_MS, enable).unwrap();
+    let mut reader: Replica<MergeMap<u8, Document>> = replica(2);
+    let bytes = message(&writer, &reader);
+    let rows = usize::from(DOCUMENTS) * (1 + path.len());
+    assert!(2 * bytes.len() < rows, "{} bytes for {rows} rows", bytes.len());
+    merge(&mut reader, &bytes);
+    assert_eq!(reader.digest(), writer.digest());
+}
