@@ -38,7 +38,7 @@ impl<S: Subject> Scene<S> {
             oracle: Oracle::default(),
             now_ms: NOW_MS,
         };
-        scene.write(0, 1);
+        [1, 8, 9, 10].into_iter().for_each(|number| scene.write(0, number));
         scene.sync(0, 1);
         scene.write(1, 2);
         scene.sync(1, 2);
