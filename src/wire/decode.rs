@@ -513,10 +513,10 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_two_rows_a_byte_are_believed() {
+    fn no_more_than_three_rows_a_byte_are_believed() {
         let rows = |rows| read(&[0, 0, 0], |decoder| decoder.add_rows(rows).and(decoder.take(3).map(drop)));
-        assert_eq!(rows(7), Ok(()));
-        assert_eq!(rows(8), Err(DecodeError::Truncated { at: 3 }));
+        assert_eq!(rows(11), Ok(()));
+        assert_eq!(rows(12), Err(DecodeError::Truncated { at: 3 }));
         assert_eq!(rows(usize::MAX), Err(DecodeError::Truncated { at: 3 }));
     }
 
