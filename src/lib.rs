@@ -70,6 +70,7 @@ mod clock;
 mod crdt;
 mod delta;
 mod replica;
+mod sync;
 mod wire;
 
 /// Derives the trait [`Crdt`](trait@Crdt) for a struct whose fields are mergeable, and a handle to write it.
@@ -134,6 +135,13 @@ pub use replica::config::Config;
 pub use replica::error::{MergeError, TransactError, WriteError};
 pub use replica::held::{Digest, Snapshot};
 pub use replica::request::Request;
+pub use sync::concern::{ConcernId, Held, Holders, Need};
+pub use sync::config::{Admission, SyncConfig};
+pub use sync::endpoint::{Endpoint, Missing, RefusedTransaction};
+pub use sync::error::{LinkId, RefusedWrite, SyncError};
+pub use sync::event::SyncEvent;
+pub use sync::roster::{Epoch, Member};
+pub use sync::token::{Token, TokenError};
 pub use wire::error::{DecodeError, EncodeError};
 pub use wire::limits::Limits;
 

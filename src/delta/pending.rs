@@ -115,6 +115,11 @@ impl<S: Crdt> PendingDelta<S> {
         self.bytes
     }
 
+    /// The index of the chunk that comes next, and the hash of the one before it, if any is gathered.
+    pub(crate) fn gathered(&self) -> Option<(u64, u64)> {
+        self.gathered.is_some().then_some((self.next, self.last))
+    }
+
     /// Takes a message. Returns the whole delta once it is there; for a message that is no chunk, at once, and what was
     /// gathered is kept. A first chunk begins anew.
     ///

@@ -430,6 +430,11 @@ impl<S: Crdt> Replica<S> {
         Ok(Merged { is_news: true, conflicts, changes: recorder.finish_merge() })
     }
 
+    /// Whether all within a vector is held here.
+    pub(crate) fn reaches(&self, vector: &VersionVector) -> bool {
+        vector.is_within(&self.vector())
+    }
+
     /// What must hold before a delta may touch anything.
     fn check(&self, now_ms: u64, delta: &Delta<S>) -> Result<(), MergeError> {
         if self.is_poisoned {

@@ -61,6 +61,11 @@ impl Request {
         Self { vector, naming: Some(naming) }
     }
 
+    /// The same of another vector.
+    pub(crate) fn at(&self, vector: VersionVector) -> Self {
+        Self { vector, naming: self.naming }
+    }
+
     /// What the replica holds.
     pub fn vector(&self) -> &VersionVector {
         &self.vector

@@ -1,0 +1,391 @@
+//! An endpoint: a replica, the membership, and a session for each link.
+
+use std::collections::BTreeMap;
+
+use crate::causal::id::ReplicaId;
+use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
+use crate::crdt::Crdt;
+use crate::replica::Replica;
+use crate::replica::committed::Committed;
+use crate::replica::error::TransactError;
+use crate::replica::held::Snapshot;
+use crate::sync::concern::{Concern, ConcernId, Held, Holders, Need};
+use crate::sync::config::SyncConfig;
+use crate::sync::error::{LinkId, RefusedWrite, SyncError};
+use crate::sync::event::SyncEvent;
+use crate::sync::frame::Hello;
+use crate::sync::roster::{Epoch, Member};
+use crate::sync::session::{Around, Session, State};
+use crate::sync::shared::Shared;
+use crate::sync::token::Token;
+
+/// A replica that keeps itself in step with others: the protocol, without I/O.
+///
+/// The caller owns the connections, the clock and the buffers. It tells the endpoint what happens, and does what the endpoint says:
+///
+/// 1. It calls [`link_up`](Self::link_up), [`link_down`](Self::link_down), [`receive`](Self::receive), [`write`](Self::write) and
+///    the others as things happen, and [`tick`](Self::tick) at the [`deadline`](Self::deadline).
+/// 2. After each of these calls it sends what [`transmit`](Self::transmit) gives, until it gives nothing more,
+/// 3. and looks at what [`next_event`](Self::next_event) gives, until it gives nothing more.
+///
+/// That is all. Frames may be lost, late, repeated, in any order, or of an older connection: nothing is taken twice, nothing is
+/// skipped, and what does not arrive is sent again. A connection that keeps frames in order and loses none, such as TCP, is best.
+#[derive(Debug)]
+pub struct Endpoint<S> {
+    shared: Shared<S>,
+    sessions: BTreeMap<LinkId, Session<S>>,
+    /// The session that `transmit` looks at first.
+    turn: Option<LinkId>,
+    concerns: Vec<Concern>,
+    next_concern: u64,
+    forget_ms: u64,
+    /// Since when each member is waited for.
+    waiting: BTreeMap<ReplicaId, u64>,
+}
+
+/// Of a replica, how far its events are held and how far they would have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The replica.
+    pub id: ReplicaId,
+    /// The last of its events that is held here.
+    pub have: Timestamp,
+    /// The one that is asked for.
+    pub want: Timestamp,
+}
+
+impl<S: Crdt> Endpoint<S> {
+    /// An endpoint of a replica under a fresh id, which nobody else ever used.
+    pub fn new(replica: Replica<S>, config: SyncConfig) -> Self {
+        Self {
+            shared: Shared::new(replica, config),
+            sessions: BTreeMap::new(),
+            turn: None,
+            concerns: Vec::new(),
+            next_concern: 1,
+            forget_ms: 0,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// The replica.
+    pub fn replica(&self) -> &Replica<S> {
+        &self.shared.replica
+    }
+
+    /// How the endpoint is set up.
+    pub fn config(&self) -> &SyncConfig {
+        self.shared.config()
+    }
+
+    /// What is held, for readers and for the store.
+    pub fn snapshot(&self) -> Snapshot<S> {
+        self.shared.replica.snapshot()
+    }
+
+    // ---- writing ----
+
+    /// A transaction, as [`Replica::transact`] makes it; it is on its way to all peers with the frames that come next.
+    ///
+    /// # Errors
+    /// As [`Replica::transact`]; [`RefusedWrite::IdInDoubt`] while the id is in doubt.
+    pub fn transact<R, E>(
+        &mut self,
+        now_ms: u64,
+        write: impl FnOnce(&mut S::Mut<'_>) -> Result<R, E>,
+    ) -> Result<Committed<R>, RefusedTransaction<E>> {
+        self.check_id()?;
+        let committed = self.shared.replica.transact(now_ms, write).map_err(|error| match error {
+            TransactError::Write(error) => RefusedTransaction::Write(error.into()),
+            TransactError::Aborted(error) => RefusedTransaction::Aborted(error),
+        })?;
+        self.note_commit(committed.stamp);
+        Ok(committed)
+    }
+
+    /// A transaction that cannot fail of itself.
+    ///
+    /// # Errors
+    /// As [`transact`](Self::transact).
+    pub fn write<R>(
+        &mut self,
+        now_ms: u64,
+        write: impl FnOnce(&mut S::Mut<'_>) -> R,
+    ) -> Result<Committed<R>, RefusedWrite> {
+        self.check_id()?;
+        let committed = self.shared.replica.write(now_ms, write)?;
+        self.note_commit(committed.stamp);
+        Ok(committed)
+    }
+
+    fn check_id(&self) -> Result<(), RefusedWrite> {
+        match self.shared.doubt {
+            Some(_) => Err(RefusedWrite::IdInDoubt { id: self.shared.replica.id() }),
+            None => Ok(()),
+        }
+    }
+
+    fn note_commit(&mut self, stamp: Option<Timestamp>) {
+        if let Some(stamp) = stamp {
+            self.shared.ledger.note(self.shared.replica.id(), [stamp]);
+            self.shared.version += 1;
+        }
+    }
+
+    /// This much is on disk: what may leave, where there is a store.
+    pub fn persisted(&mut self, now_ms: u64, snapshot: Snapshot<S>) {
+        if self.shared.config().is_durable {
+            self.shared.persisted = Some(snapshot);
+            self.shared.version += 1;
+            self.look_at_concerns(now_ms);
+        }
+    }
+
+    // ---- tokens ----
+
+    /// The token of a write of this replica.
+    pub fn token(&self, stamp: Timestamp) -> Token {
+        Token::of(self.shared.replica.id(), stamp)
+    }
+
+    /// Whether all is held here that a token asks for.
+    ///
+    /// # Errors
+    /// What is missing, replica by replica.
+    pub fn reached(&self, token: &Token) -> Result<(), Vec<Missing>> {
+        let missing: Vec<Missing> = self.shared.missing(token.vector());
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
+    }
+
+    // ---- links ----
+
+    /// A connection to a peer is there. `principal` is who the transport says it is, if it does; `nonce` is a fresh random number.
+    pub fn link_up(&mut self, now_ms: u64, link: LinkId, principal: Option<String>, nonce: u64) {
+        self.link_down(now_ms, link);
+        let session = Session::new(link, principal, nonce, &self.shared, now_ms);
+        self.sessions.insert(link, session);
+    }
+
+    /// A connection is gone. What is gathered of a transfer is kept, to be gone on with.
+    pub fn link_down(&mut self, _now_ms: u64, link: LinkId) {
+        let Some(mut session) = self.sessions.remove(&link) else {
+            return;
+        };
+        if let Some(peer) = session.peer().map(|peer| peer.id) {
+            let shared = &mut self.shared;
+            if let Some(transfer) = session.outbound_mut().and_then(|outbound| outbound.suspend()) {
+                shared.suspended.insert(peer, transfer);
+            }
+            let inbound = session.inbound_mut();
+            if inbound.gathered().is_some() {
+                let fresh = crate::delta::pending::PendingDelta::new(&shared.replica.config().limits);
+                shared.gathered.insert(peer, std::mem::replace(&mut inbound.pending, fresh));
+            }
+        }
+        self.shared.version += 1;
+    }
+
+    /// A frame came in on a link: one message of the transport, whole.
+    ///
+    /// # Errors
+    /// [`SyncError`], whose variants say who is to blame. Nothing changed: close the link.
+    pub fn receive(&mut self, now_ms: u64, link: LinkId, frame: &[u8]) -> Result<(), SyncError> {
+        let Some(mut session) = self.sessions.remove(&link) else {
+            return Err(SyncError::UnknownLink { link });
+        };
+        let principal = session.principal().cloned();
+        let others = &self.sessions;
+        let is_known_elsewhere = |hello: &Hello| {
+            others.values().any(|other| {
+                let is_it = other.peer().is_some_and(|peer| peer.id == hello.id);
+                is_it && other.principal() != principal.as_ref()
+            })
+        };
+        let merges = self.shared.merges;
+        let mut received = session.receive(&mut self.shared, now_ms, frame, is_known_elsewhere);
+        self.sessions.insert(link, session);
+        let mut seen = merges;
+        // What came may be what others waited for.
+        while self.shared.merges != seen {
+            seen = self.shared.merges;
+            for session in self.sessions.values_mut().filter(|session| session.is_any_parked()) {
+                let taken = session.take_parked(&mut self.shared, now_ms);
+                received = received.and(taken);
+            }
+        }
+        self.look_at_membership(now_ms);
+        self.look_at_concerns(now_ms);
+        received
+    }
+
+    /// Does what is due. To be called at the [`deadline`](Self::deadline); at any other time it does no harm.
+    pub fn tick(&mut self, now_ms: u64) {
+        for session in self.sessions.values_mut() {
+            session.tick(&mut self.shared, now_ms);
+        }
+        if now_ms >= self.forget_ms {
+            self.forget_ms = now_ms.saturating_add(self.shared.config().heartbeat_ms);
+            self.forget(now_ms);
+        }
+        self.look_at_concerns(now_ms);
+    }
+
+    /// When [`tick`](Self::tick) is to be called next, in Unix milliseconds. `None`: not before something else happens.
+    pub fn deadline(&self) -> Option<u64> {
+        let sessions = self.sessions.values().filter_map(|session| session.deadline(&self.shared));
+        let concerns = self.concerns.iter().map(|concern| concern.deadline_ms);
+        let forgetting = (!self.sessions.is_empty()).then_some(self.forget_ms);
+        sessions.chain(concerns).chain(forgetting).min()
+    }
+
+    /// The next frame, appended to `out`, and the link that it goes to. `None`: there is nothing to send for now.
+    pub fn transmit(&mut self, now_ms: u64, out: &mut Vec<u8>) -> Option<LinkId> {
+        let connected: Vec<ReplicaId> = self.connected();
+        let around = Around { connected: &connected };
+        // In turns, so that a busy peer does not keep the others waiting.
+        let links: Vec<LinkId> = self.sessions.keys().copied().collect();
+        let start = self.turn.map_or(0, |turn| links.partition_point(|link| *link <= turn));
+        for link in links.iter().cycle().skip(start).take(links.len()) {
+            let Some(session) = self.sessions.get_mut(link) else {
+                continue;
+            };
+            if let Ok(true) = session.transmit(&mut self.shared, &around, now_ms, out) {
+                self.turn = Some(*link);
+                return Some(*link);
+            }
+        }
+        None
+    }
+
+    /// What happened. `None`: nothing more for now.
+    pub fn next_event(&mut self) -> Option<SyncEvent> {
+        self.shared.events.pop_front()
+    }
+
+    fn connected(&self) -> Vec<ReplicaId> {
+        let open = self.sessions.values().filter(|session| *session.state() == State::Open);
+        let mut ids: Vec<ReplicaId> = open.filter_map(|session| session.peer()).map(|peer| peer.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    // ---- membership ----
+
+    /// The members, ordered.
+    pub fn members(&self) -> Vec<Member> {
+        self.shared.members()
+    }
+
+    /// Which membership it is.
+    pub fn epoch(&self) -> Epoch {
+        self.shared.epoch()
+    }
+
+    fn look_at_membership(&mut self, now_ms: u64) {
+        for session in self.sessions.values_mut() {
+            if *session.state() == State::Waiting {
+                session.look_at_membership(&mut self.shared, now_ms);
+            }
+        }
+    }
+
+    fn forget(&mut self, now_ms: u64) {
+        let forgotten = self.shared.replica.forget();
+        self.waiting.retain(|id, _| forgotten.behind.contains(id));
+        for id in forgotten.behind {
+            self.waiting.entry(id).or_insert(now_ms);
+        }
+        let stable = self.shared.replica.stable_cut();
+        self.shared.ledger.forget(&stable);
+    }
+
+    // ---- write concern ----
+
+    /// Waits until as many members hold a write of this replica as asked for: [`SyncEvent::Confirmed`] says so, or
+    /// [`SyncEvent::Unconfirmed`] at the deadline.
+    pub fn confirm(
+        &mut self,
+        now_ms: u64,
+        stamp: Timestamp,
+        need: Need,
+        held: Held,
+        deadline_ms: u64,
+    ) -> ConcernId {
+        let id = ConcernId(self.next_concern);
+        self.next_concern += 1;
+        let (author, epoch, members) = (self.shared.replica.id(), self.epoch(), self.members());
+        self.concerns.push(Concern { id, author, stamp, need, held, deadline_ms, epoch, members });
+        self.look_at_concerns(now_ms);
+        id
+    }
+
+    fn look_at_concerns(&mut self, now_ms: u64) {
+        let epoch = self.epoch();
+        let concerns = std::mem::take(&mut self.concerns);
+        for concern in concerns {
+            let holders = self.holders(&concern, epoch);
+            let id = concern.id;
+            if concern.is_met(&holders) {
+                self.shared.events.push_back(SyncEvent::Confirmed { concern: id, holders });
+            } else if now_ms >= concern.deadline_ms {
+                self.shared.events.push_back(SyncEvent::Unconfirmed { concern: id, holders });
+            } else {
+                self.concerns.push(concern);
+            }
+        }
+    }
+
+    fn holders(&self, concern: &Concern, epoch: Epoch) -> Holders {
+        let covers = |vector: &VersionVector| vector.get(&concern.author) >= concern.stamp;
+        let now = self.members();
+        concern.holders(epoch, |member| {
+            if member.member == self.shared.config().member {
+                return match concern.held {
+                    Held::Applied => covers(&self.shared.replica.vector()),
+                    Held::Durable => covers(&self.shared.told()),
+                };
+            }
+            // Under the id that it has now, if it was restarted since.
+            let id =
+                now.iter().find(|other| other.member == member.member).map_or(member.id, |other| other.id);
+            let told = self.shared.told.get(&id).is_some_and(covers);
+            let confirmed = || {
+                let sessions =
+                    self.sessions.values().filter(|session| session.peer().is_some_and(|peer| peer.id == id));
+                sessions.filter_map(Session::outbound).any(|outbound| covers(outbound.confirmed()))
+            };
+            told || (concern.held == Held::Applied && confirmed())
+        })
+    }
+}
+
+/// Why a transaction was not made. To blame: the caller. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusedTransaction<E> {
+    /// It could not be made.
+    Write(RefusedWrite),
+    /// The closure returned this error.
+    Aborted(E),
+}
+
+impl<E> From<RefusedWrite> for RefusedTransaction<E> {
+    fn from(error: RefusedWrite) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl<E: std::fmt::Display> std::fmt::Display for RefusedTransaction<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Write(error) => std::fmt::Display::fmt(error, f),
+            Self::Aborted(error) => {
+                write!(f, "the caller's closure undid the transaction; nothing changed: {error}")
+            }
+        }
+    }
+}
+
+impl<E: std::fmt::Debug + std::fmt::Display> std::error::Error for RefusedTransaction<E> {}

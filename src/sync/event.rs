@@ -1,0 +1,123 @@
+//! What an endpoint tells the program around it.
+
+use crate::causal::id::ReplicaId;
+use crate::clock::Timestamp;
+use crate::crdt::change::Change;
+use crate::sync::concern::{ConcernId, Holders};
+use crate::sync::error::LinkId;
+use crate::wire::error::EncodeError;
+
+/// What happened, as far as the program around an endpoint may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SyncEvent {
+    /// A peer is there, and data is exchanged with it.
+    Established {
+        /// The link.
+        link: LinkId,
+        /// The peer's id.
+        id: ReplicaId,
+        /// The member that it is.
+        member: ReplicaId,
+        /// The region it stands in.
+        region: String,
+    },
+    /// The peer refuses to exchange anything with us. Close the link.
+    Refused {
+        /// The link.
+        link: LinkId,
+        /// Why, in the peer's words.
+        reason: String,
+    },
+    /// The two clocks are too far apart, or stamps come in from too far ahead: nothing is exchanged on this link until they are
+    /// set right, and then all is.
+    ClocksApart {
+        /// The link.
+        link: LinkId,
+        /// Who is ahead: this endpoint, the peer, or the author of the stamps.
+        ahead: ReplicaId,
+        /// By how many milliseconds.
+        by_ms: u64,
+    },
+    /// The clocks agree again.
+    ClocksRight {
+        /// The link.
+        link: LinkId,
+    },
+    /// Our id is used by another copy of this process, or our memory was rolled back. Nothing is written and nothing leaves until
+    /// [`Endpoint::reidentify`](crate::Endpoint::reidentify) is called with a fresh id.
+    IdInDoubt {
+        /// The link over which it was found out.
+        link: LinkId,
+        /// The id.
+        id: ReplicaId,
+        /// What a peer holds under it that we never committed.
+        stamp: Timestamp,
+    },
+    /// A delta was merged.
+    Merged {
+        /// The link that it came by.
+        link: LinkId,
+        /// How many registers came to hold concurrent values.
+        conflicts: usize,
+        /// What reads differently now, if [`Config::changes`](crate::Config::changes) is set.
+        changes: Vec<Change>,
+    },
+    /// What is held here cannot be written as bytes, so it cannot be sent: a value's `Serialize` fails.
+    CannotEncode {
+        /// The link.
+        link: LinkId,
+        /// Why.
+        error: EncodeError,
+    },
+    /// A part of a large transfer came.
+    Progress {
+        /// The link.
+        link: LinkId,
+        /// How many rows have come.
+        rows: u64,
+        /// How many there are.
+        of: u64,
+    },
+    /// The membership is another now.
+    MembersChanged,
+    /// This endpoint is no member any more: others forget without waiting for it. All it holds is still exchanged.
+    Evicted,
+    /// A peer that is no member wants to become one, and [`Endpoint::admit`](crate::Endpoint::admit) decides it.
+    JoinRequest {
+        /// The link.
+        link: LinkId,
+        /// The member that it would be.
+        member: ReplicaId,
+        /// The region it stands in.
+        region: String,
+    },
+    /// As many hold a write as were asked for.
+    Confirmed {
+        /// Which write concern.
+        concern: ConcernId,
+        /// Who holds it.
+        holders: Holders,
+    },
+    /// Not as many held a write by the deadline as were asked for. The write stands, and is shipped on.
+    Unconfirmed {
+        /// Which write concern.
+        concern: ConcernId,
+        /// Who holds it, and who does not as far as is known here.
+        holders: Holders,
+    },
+    /// A peer with an equal vector holds something else: a fault of memory, of a disk, or ours.
+    Diverged {
+        /// The link.
+        link: LinkId,
+        /// The rows that differ, as text.
+        rows: Vec<String>,
+    },
+    /// What differed was joined, row by row.
+    Repaired {
+        /// The link.
+        link: LinkId,
+        /// How many rows changed here.
+        rows: usize,
+    },
+}

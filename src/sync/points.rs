@@ -1,0 +1,97 @@
+//! The commits of other replicas that we were told of.
+//!
+//! Who runs twice under one id, or was rolled back, finds out by them where its two lives parted: see
+//! [`Replica::fork_point`](crate::Replica::fork_point).
+
+use std::collections::BTreeMap;
+
+use crate::causal::id::ReplicaId;
+use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
+use crate::sync::frame::Points;
+
+/// How many commits of one replica are remembered.
+const MOST: usize = 4096;
+/// How many are passed on with one delta.
+pub(crate) const MOST_AT_ONCE: usize = 1024;
+
+/// For each replica the stamps of its newest commits that are not stable yet, ascending.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger(BTreeMap<ReplicaId, Vec<Timestamp>>);
+
+impl Ledger {
+    pub(crate) fn note(&mut self, id: ReplicaId, points: impl IntoIterator<Item = Timestamp>) {
+        let known = self.0.entry(id).or_default();
+        for point in points {
+            if let Err(place) = known.binary_search(&point) {
+                known.insert(place, point);
+            }
+        }
+        let surplus = known.len().saturating_sub(MOST);
+        known.drain(..surplus);
+    }
+
+    pub(crate) fn of(&self, id: &ReplicaId) -> &[Timestamp] {
+        self.0.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The newest after `after` and before `before`.
+    pub(crate) fn between(&self, id: &ReplicaId, after: Timestamp, before: Timestamp) -> &[Timestamp] {
+        let known = self.of(id);
+        let start = known.partition_point(|point| *point <= after);
+        let end = known.partition_point(|point| *point < before);
+        let start = start.max(end.saturating_sub(MOST_AT_ONCE));
+        known.get(start..end).unwrap_or_default()
+    }
+
+    /// Forgets what all members have seen.
+    pub(crate) fn forget(&mut self, stable: &VersionVector) {
+        self.0.retain(|id, points| {
+            let kept = points.partition_point(|point| *point < stable.get(id));
+            points.drain(..kept);
+            !points.is_empty()
+        });
+    }
+
+    /// What goes with a delta: the commits in between that its vectors do not name.
+    pub(crate) fn passed_on(&self, from: &VersionVector, to: &VersionVector) -> Points {
+        let news = to.iter().filter(|(id, stamp)| *stamp > from.get(id));
+        let points = news.map(|(id, stamp)| (id, self.between(&id, from.get(&id), stamp).to_vec()));
+        points.filter(|(_, points)| !points.is_empty()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ReplicaId = ReplicaId::from_u128(1);
+
+    fn stamps(stamps: &[u64]) -> Vec<Timestamp> {
+        stamps.iter().map(|stamp| Timestamp::from_bits(*stamp)).collect()
+    }
+
+    #[test]
+    fn what_lies_between_two_vectors_is_passed_on_and_what_is_stable_forgotten() {
+        let mut ledger = Ledger::default();
+        ledger.note(A, stamps(&[5, 3, 9, 7, 5]));
+        assert_eq!(ledger.of(&A), stamps(&[3, 5, 7, 9]));
+        let vector = |stamp| VersionVector::from(vec![(A, Timestamp::from_bits(stamp))]);
+        assert_eq!(ledger.passed_on(&vector(3), &vector(9)), [(A, stamps(&[5, 7]))]);
+        assert_eq!(ledger.passed_on(&vector(7), &vector(9)), []);
+        assert_eq!(ledger.passed_on(&vector(9), &vector(9)), []);
+        ledger.forget(&vector(7));
+        assert_eq!(ledger.of(&A), stamps(&[7, 9]));
+        ledger.forget(&vector(20));
+        assert!(ledger.0.is_empty());
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let mut ledger = Ledger::default();
+        ledger.note(A, (1..=5000).map(Timestamp::from_bits));
+        assert_eq!((ledger.of(&A).len(), ledger.of(&A).first()), (MOST, Some(&Timestamp::from_bits(905))));
+        let between = ledger.between(&A, Timestamp::ZERO, Timestamp::from_bits(5000));
+        assert_eq!((between.len(), between.last()), (MOST_AT_ONCE, Some(&Timestamp::from_bits(4999))));
+    }
+}

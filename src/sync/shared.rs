@@ -1,0 +1,217 @@
+//! What the sessions of an endpoint share: the replica, and what is known of the others.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::causal::id::ReplicaId;
+use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
+use crate::crdt::Crdt;
+use crate::delta::Delta;
+use crate::delta::pending::PendingDelta;
+use crate::replica::Replica;
+use crate::replica::error::MergeError;
+use crate::replica::held::Snapshot;
+use crate::replica::request::Request;
+use crate::sync::config::SyncConfig;
+use crate::sync::endpoint::Missing;
+use crate::sync::error::LinkId;
+use crate::sync::event::SyncEvent;
+use crate::sync::frame::Points;
+use crate::sync::outbound::Transfer;
+use crate::sync::points::Ledger;
+use crate::sync::roster::{Epoch, Member};
+use crate::sync::session::Peer;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Shared<S> {
+    pub(crate) replica: Replica<S>,
+    config: SyncConfig,
+    /// What may leave, if there is a store.
+    pub(crate) persisted: Option<Snapshot<S>>,
+    pub(crate) ledger: Ledger,
+    pub(crate) doubt: Option<Doubt>,
+    pub(crate) events: VecDeque<SyncEvent>,
+    /// What members said that they hold. What they merged and did not yet persist is not in it.
+    pub(crate) told: BTreeMap<ReplicaId, VersionVector>,
+    /// A hash of the shape of the state.
+    pub(crate) schema: u64,
+    /// Transfers to peers that are gone for now, and what is gathered of those from them.
+    pub(crate) suspended: BTreeMap<ReplicaId, Transfer<S>>,
+    pub(crate) gathered: BTreeMap<ReplicaId, PendingDelta<S>>,
+    pub(crate) roster: BTreeMap<ReplicaId, Member>,
+    pub(crate) epoch: u64,
+    /// Goes up with all that may give a session something to send.
+    pub(crate) version: u64,
+    /// Goes up with all that may make a parked delta fit.
+    pub(crate) merges: u64,
+}
+
+/// Our id is in doubt: it is used twice, or we were rolled back.
+#[derive(Debug)]
+pub(crate) struct Doubt {
+    /// What we found at a peer, and never committed.
+    pub(crate) stamp: Timestamp,
+    /// What peers were told of the commits under our id.
+    pub(crate) known: Vec<Timestamp>,
+    /// Whether a peer has answered.
+    pub(crate) is_answered: bool,
+}
+
+impl<S: Crdt> Shared<S> {
+    pub(crate) fn new(replica: Replica<S>, config: SyncConfig) -> Self {
+        let persisted = config.is_durable.then(|| replica.snapshot());
+        Self {
+            replica,
+            config,
+            persisted,
+            ledger: Ledger::default(),
+            doubt: None,
+            events: VecDeque::new(),
+            told: BTreeMap::new(),
+            schema: 0,
+            suspended: BTreeMap::new(),
+            gathered: BTreeMap::new(),
+            roster: BTreeMap::new(),
+            epoch: 0,
+            version: 1,
+            merges: 0,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &SyncConfig {
+        &self.config
+    }
+
+    /// What others may be told that we hold.
+    pub(crate) fn told(&self) -> VersionVector {
+        match &self.persisted {
+            Some(snapshot) => snapshot.vector(),
+            None => self.replica.vector(),
+        }
+    }
+
+    /// What to ask a peer by, once a gap is found: all that is held here but our own events that are not on disk yet.
+    pub(crate) fn request(&self) -> Request {
+        let (request, own) = (self.replica.request(), self.replica.id());
+        let told = self.told().get(&own);
+        let vector = request.vector().iter().map(|(id, stamp)| (id, if id == own { told } else { stamp }));
+        request.at(vector.collect())
+    }
+
+    /// What to ask a peer by to begin with: what we answer for.
+    pub(crate) fn hello_request(&self) -> Request {
+        self.replica.request().at(self.told())
+    }
+
+    pub(crate) fn answer(&self, request: &Request) -> Delta<S> {
+        match &self.persisted {
+            Some(snapshot) => snapshot.answer(request),
+            None => self.replica.answer(request),
+        }
+    }
+
+    /// The commits between two vectors that the vectors do not name.
+    pub(crate) fn points_between(&self, from: &VersionVector, to: &VersionVector) -> Points {
+        self.ledger.passed_on(from, to)
+    }
+
+    /// What others are known to hold, as far as it differs from what we hold; and a hash of all of it.
+    pub(crate) fn table(&self, own: &VersionVector) -> Vec<(ReplicaId, VersionVector)> {
+        let differences = |vector: &VersionVector| {
+            own.iter()
+                .map(|(id, stamp)| (id, stamp, vector.get(&id)))
+                .filter(|(_, own, theirs)| own != theirs)
+                .map(|(id, _, theirs)| (id, theirs))
+                .collect::<Vec<_>>()
+        };
+        let members = self.replica.members();
+        let known = self.replica.known_vectors().into_iter();
+        let others = known.filter(|(id, _)| *id != self.replica.id() && members.contains(id));
+        others.map(|(id, vector)| (id, differences(&vector).into())).collect()
+    }
+
+    /// What a vector has that is not held here.
+    pub(crate) fn missing(&self, vector: &VersionVector) -> Vec<Missing> {
+        let own = self.replica.vector();
+        let missing = vector.iter().map(|(id, want)| Missing { id, have: own.get(&id), want });
+        missing.filter(|missing| missing.have < missing.want).collect()
+    }
+
+    pub(crate) fn members(&self) -> Vec<Member> {
+        self.roster.values().cloned().collect()
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch { number: self.epoch, hash: 0 }
+    }
+
+    /// Whether a peer is a member, or is made one now.
+    pub(crate) fn lets_in(&mut self, _now_ms: u64, peer: &Peer) -> bool {
+        let member = Member { member: peer.member, id: peer.id, region: peer.region.clone() };
+        if self.roster.get(&peer.member) != Some(&member) {
+            self.roster.insert(peer.member, member);
+            let own = Member {
+                member: self.config.member,
+                id: self.replica.id(),
+                region: self.config.region.clone(),
+            };
+            self.roster.insert(own.member, own);
+            self.epoch += 1;
+            self.replica.set_members(self.roster.values().map(|member| member.id));
+        }
+        true
+    }
+
+    /// A peer, or someone in its name, holds `vector`.
+    ///
+    /// # Errors
+    /// The vector cannot be true. If it has what we never issued, our id is in doubt from now on.
+    pub(crate) fn report(
+        &mut self,
+        link: LinkId,
+        now_ms: u64,
+        id: ReplicaId,
+        vector: &VersionVector,
+    ) -> Result<(), MergeError> {
+        if let Err(error) = self.replica.report(now_ms, id, vector) {
+            self.doubt_if(link, &error);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Whether this error says that our id is used twice.
+    pub(crate) fn doubt_if(&mut self, link: LinkId, error: &MergeError) {
+        if let MergeError::NotIssued { stamp, .. } = error
+            && self.doubt.is_none()
+        {
+            let id = self.replica.id();
+            self.doubt = Some(Doubt { stamp: *stamp, known: Vec::new(), is_answered: false });
+            self.events.push_back(SyncEvent::IdInDoubt { link, id, stamp: *stamp });
+            self.version += 1;
+        }
+    }
+}
+
+/// A hash of a vector, by which two that are equal are told to be so.
+pub(crate) fn hash_of(vector: &VersionVector) -> u64 {
+    let mut bytes = Vec::with_capacity(vector.len().saturating_mul(24));
+    for (id, stamp) in vector {
+        bytes.extend_from_slice(id.as_bytes());
+        bytes.extend_from_slice(&stamp.bits().to_be_bytes());
+    }
+    xxh3_64(&bytes)
+}
+
+/// A hash of what is known of others.
+pub(crate) fn hash_of_table(table: &[(ReplicaId, VersionVector)]) -> u64 {
+    let mut bytes = Vec::new();
+    for (id, vector) in table {
+        bytes.extend_from_slice(id.as_bytes());
+        bytes.extend_from_slice(&hash_of(vector).to_be_bytes());
+    }
+    xxh3_64(&bytes)
+}

@@ -1,0 +1,4 @@
+//! Sessions between endpoints, on a bench where the test holds the clock and the network.
+
+mod flow;
+mod net;

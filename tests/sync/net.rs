@@ -1,0 +1,215 @@
+//! Endpoints on one bench: links between them, and time, under the test's hand.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use driftless::{Config, Endpoint, LinkId, Replica, ReplicaId, SyncConfig, SyncEvent};
+use driftless_testkit::subject::Subject;
+use uuid::Uuid;
+
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+pub(crate) const CLUSTER: Uuid = Uuid::from_u128(0xc1);
+/// How long a frame is under way.
+pub(crate) const DELAY_MS: u64 = 20;
+
+/// An id that is a replica's, of the member with a number.
+pub(crate) fn id(number: usize) -> ReplicaId {
+    ReplicaId::from_u128(0x100 + number as u128)
+}
+
+/// The id of a member.
+pub(crate) fn member(number: usize) -> ReplicaId {
+    ReplicaId::from_u128(0xe00 + number as u128)
+}
+
+/// A frame under way.
+#[derive(Debug)]
+struct Flight {
+    at_ms: u64,
+    to: (usize, LinkId),
+    bytes: Vec<u8>,
+}
+
+/// What the network does to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Arrives,
+    Lost,
+    Twice,
+    Late(u64),
+}
+
+/// Endpoints and the links between them.
+pub(crate) struct Net<S: Subject> {
+    pub(crate) now_ms: u64,
+    pub(crate) ends: Vec<Endpoint<S>>,
+    /// What each clock is ahead by.
+    pub(crate) skew_ms: Vec<i64>,
+    pub(crate) events: Vec<Vec<SyncEvent>>,
+    /// For each end of a link, the other one.
+    links: BTreeMap<(usize, LinkId), (usize, LinkId)>,
+    next_link: u64,
+    flights: VecDeque<Flight>,
+    /// What becomes of the frame of this number, from and to whom it goes, and its bytes.
+    pub(crate) fate: Box<dyn FnMut(usize, usize, &[u8]) -> Fate>,
+    /// For each pair, how many frames and bytes were sent.
+    pub(crate) sent: BTreeMap<(usize, usize), (u64, u64)>,
+    /// Every frame that was sent, by whom and to whom.
+    pub(crate) log: Vec<(usize, usize, Vec<u8>)>,
+}
+
+impl<S: Subject> Net<S> {
+    pub(crate) fn new(count: usize, set: impl Fn(usize, &mut SyncConfig)) -> Self {
+        let mut net = Self {
+            now_ms: START_MS,
+            ends: Vec::new(),
+            skew_ms: Vec::new(),
+            events: Vec::new(),
+            links: BTreeMap::new(),
+            next_link: 1,
+            flights: VecDeque::new(),
+            fate: Box::new(|_, _, _| Fate::Arrives),
+            sent: BTreeMap::new(),
+            log: Vec::new(),
+        };
+        for number in 0..count {
+            let mut config = SyncConfig::new(CLUSTER, member(number), format!("region-{number}"));
+            set(number, &mut config);
+            net.add(Endpoint::new(Replica::new(id(number), Config::default()), config));
+        }
+        net
+    }
+
+    pub(crate) fn add(&mut self, end: Endpoint<S>) -> usize {
+        self.ends.push(end);
+        self.skew_ms.push(0);
+        self.events.push(Vec::new());
+        self.ends.len() - 1
+    }
+
+    /// What the clock of an endpoint says.
+    pub(crate) fn clock(&self, at: usize) -> u64 {
+        self.now_ms.saturating_add_signed(self.skew_ms[at])
+    }
+
+    pub(crate) fn connect(&mut self, a: usize, b: usize) {
+        let [to_b, to_a] = [LinkId(self.next_link), LinkId(self.next_link + 1)];
+        self.next_link += 2;
+        self.links.insert((a, to_b), (b, to_a));
+        self.links.insert((b, to_a), (a, to_b));
+        let (clock_a, clock_b) = (self.clock(a), self.clock(b));
+        self.ends[a].link_up(clock_a, to_b, None, 7919 * to_b.0);
+        self.ends[b].link_up(clock_b, to_a, None, 7919 * to_a.0);
+        self.pump(a);
+        self.pump(b);
+    }
+
+    /// Cuts all links between two; what is under way is lost.
+    pub(crate) fn cut(&mut self, a: usize, b: usize) {
+        let links: Vec<_> = self.links.iter().map(|(from, to)| (*from, *to)).collect();
+        for ((from, link), (to, other)) in links {
+            if (from, to) == (a, b) || (from, to) == (b, a) {
+                self.links.remove(&(from, link));
+                let clock = self.clock(from);
+                self.ends[from].link_down(clock, link);
+                self.flights.retain(|flight| flight.to != (to, other));
+            }
+        }
+        self.pump(a);
+        self.pump(b);
+    }
+
+    pub(crate) fn mesh(&mut self) {
+        for a in 0..self.ends.len() {
+            for b in 0..a {
+                self.connect(b, a);
+            }
+        }
+    }
+
+    /// Sends what an endpoint has to send, and keeps what it says.
+    pub(crate) fn pump(&mut self, at: usize) {
+        let clock = self.clock(at);
+        let mut out = Vec::new();
+        while let Some(link) = self.ends[at].transmit(clock, &mut out) {
+            let bytes = std::mem::take(&mut out);
+            let Some(&(to, other)) = self.links.get(&(at, link)) else {
+                continue;
+            };
+            let sent = self.sent.entry((at, to)).or_default();
+            *sent = (sent.0 + 1, sent.1 + bytes.len() as u64);
+            self.log.push((at, to, bytes.clone()));
+            let delays: &[u64] = match (self.fate)(at, to, &bytes) {
+                Fate::Arrives => &[DELAY_MS],
+                Fate::Lost => &[],
+                Fate::Twice => &[DELAY_MS, DELAY_MS + 5],
+                Fate::Late(by_ms) => &[DELAY_MS + by_ms],
+            };
+            for delay in delays {
+                self.flights.push_back(Flight {
+                    at_ms: self.now_ms + delay,
+                    to: (to, other),
+                    bytes: bytes.clone(),
+                });
+            }
+        }
+        while let Some(event) = self.ends[at].next_event() {
+            self.events[at].push(event);
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run(&mut self, ms: u64) {
+        let end_ms = self.now_ms + ms;
+        loop {
+            let flight_ms = self.flights.iter().map(|flight| flight.at_ms).min();
+            let dues = (0..self.ends.len()).filter_map(|at| {
+                let due = self.ends[at].deadline()?;
+                Some(due.saturating_add_signed(-self.skew_ms[at]).max(self.now_ms + 1))
+            });
+            let next_ms = dues.chain(flight_ms).min().unwrap_or(end_ms);
+            if next_ms > end_ms {
+                self.now_ms = end_ms;
+                return;
+            }
+            self.now_ms = self.now_ms.max(next_ms);
+            while let Some(place) = self.flights.iter().position(|flight| flight.at_ms <= self.now_ms) {
+                let Some(Flight { to: (to, link), bytes, .. }) = self.flights.remove(place) else {
+                    break;
+                };
+                let clock = self.clock(to);
+                if self.links.contains_key(&(to, link)) {
+                    self.ends[to].receive(clock, link, &bytes).expect("frames of honest peers are taken");
+                }
+                self.pump(to);
+            }
+            for at in 0..self.ends.len() {
+                let clock = self.clock(at);
+                if self.ends[at].deadline().is_some_and(|due| clock >= due) {
+                    self.ends[at].tick(clock);
+                }
+                self.pump(at);
+            }
+        }
+    }
+
+    /// Writes at one of them.
+    pub(crate) fn write<R>(&mut self, at: usize, write: impl FnOnce(&mut S::Mut<'_>) -> R) -> R {
+        let clock = self.clock(at);
+        let committed = self.ends[at].write(clock, write).expect("the write is legal");
+        self.pump(at);
+        committed.value
+    }
+
+    pub(crate) fn is_converged(&self) -> bool {
+        let first = self.ends[0].replica();
+        self.ends
+            .iter()
+            .all(|end| end.replica().vector() == first.vector() && end.replica().digest() == first.digest())
+    }
+
+    /// Frames and bytes sent since the last call, by all.
+    pub(crate) fn take_sent(&mut self) -> (u64, u64) {
+        let sent = std::mem::take(&mut self.sent);
+        sent.values().fold((0, 0), |sum, sent| (sum.0 + sent.0, sum.1 + sent.1))
+    }
+}
