@@ -139,7 +139,7 @@ pub use sync::concern::{ConcernId, Held, Holders, Need};
 pub use sync::config::{Admission, SyncConfig};
 pub use sync::endpoint::{Endpoint, Missing, RefusedTransaction};
 pub use sync::error::{LinkId, RefusedWrite, SyncError};
-pub use sync::event::SyncEvent;
+pub use sync::event::{SchemaConflict, SyncEvent};
 pub use sync::roster::{Epoch, Member};
 pub use sync::token::{Token, TokenError};
 pub use wire::error::{DecodeError, EncodeError};
@@ -153,6 +153,7 @@ pub mod derived {
     pub use crate::crdt::change::Path;
     pub use crate::crdt::merging::Merging;
     pub use crate::crdt::pruning::Pruning;
+    pub use crate::crdt::schema::Schema;
     pub use crate::crdt::shipping::{Since, Splitter};
     pub use crate::crdt::undo::Before;
     pub use crate::crdt::write::Sinking;

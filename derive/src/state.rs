@@ -132,7 +132,17 @@ fn delta(input: &Input<'_>) -> TokenStream {
         }
     });
     let append = each(input, |Field { ident, of, .. }| code!(#of::append(&mut self.#ident, next.#ident);));
+    let describe = each(input, |Field { of, name, .. }| code!((#name, #of::describe)));
+    let row_count = each(input, |Field { ident, of, .. }| code!(#of::row_count(&self.#ident)));
     code! {
+        fn describe(schema: &mut ::driftless::derived::Schema) {
+            schema.fields::<Self>(&[#(#describe),*]);
+        }
+
+        fn row_count(&self) -> usize {
+            0 #(+ #row_count)*
+        }
+
         fn raise_marks(&self, marks: &mut ::driftless::derived::Marks) {
             #(#raise_marks)*
         }

@@ -12,6 +12,7 @@ use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
@@ -229,6 +230,10 @@ impl Writer<'_, Counter> {
 
 impl Crdt for Counter {
     type Mut<'a> = Writer<'a, Self>;
+
+    fn describe(schema: &mut Schema) {
+        schema.leaf("counter");
+    }
 
     fn bottom() -> Self {
         Self::default()

@@ -7,6 +7,7 @@ use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
@@ -87,6 +88,10 @@ impl Writer<'_, Flag> {
 
 impl Crdt for Flag {
     type Mut<'a> = Writer<'a, Self>;
+
+    fn describe(schema: &mut Schema) {
+        schema.leaf("flag");
+    }
 
     fn bottom() -> Self {
         Self::default()

@@ -21,6 +21,7 @@ pub(crate) mod map;
 pub(crate) mod merging;
 pub(crate) mod pruning;
 pub(crate) mod register;
+pub(crate) mod schema;
 pub(crate) mod set;
 pub(crate) mod shipping;
 pub(crate) mod undo;
@@ -37,6 +38,7 @@ use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
 use crate::crdt::write::{Sinking, Writer};
@@ -297,4 +299,14 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     /// Puts the next chunk behind those before it.
     #[doc(hidden)]
     fn append(&mut self, next: Self);
+
+    /// Says which mergeable type stands where.
+    #[doc(hidden)]
+    fn describe(schema: &mut Schema);
+
+    /// The number of rows of its outermost maps.
+    #[doc(hidden)]
+    fn row_count(&self) -> usize {
+        0
+    }
 }

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
@@ -21,7 +22,7 @@ use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
 
 macro_rules! register {
-    ($name:ident, $read:expr) => {
+    ($name:ident, $kind:literal, $read:expr) => {
         impl<T> Default for $name<T> {
             fn default() -> Self {
                 Self { cell: Cell::default() }
@@ -174,6 +175,10 @@ macro_rules! register {
 
         impl<T: Datum> Crdt for $name<T> {
             type Mut<'a> = Writer<'a, Self>;
+
+            fn describe(schema: &mut Schema) {
+                schema.leaf($kind);
+            }
 
             fn bottom() -> Self {
                 Self::default()
@@ -345,7 +350,7 @@ impl<T> LwwRegister<T> {
     }
 }
 
-register!(LwwRegister, |cell: &Cell<T>| cell.latest().map(Value::of));
+register!(LwwRegister, "register", |cell: &Cell<T>| cell.latest().map(Value::of));
 
 /// A register that reads all values written concurrently, for the application or a person to settle.
 ///
@@ -388,7 +393,7 @@ impl<T: Ord> MvRegister<T> {
     }
 }
 
-register!(MvRegister, |cell: &Cell<T>| {
+register!(MvRegister, "values", |cell: &Cell<T>| {
     let mut values: Vec<_> = cell.live().map(|(_, value)| Value::of(value)).collect();
     values.sort_unstable();
     values.dedup();

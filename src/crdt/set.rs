@@ -13,6 +13,7 @@ use crate::crdt::map::MergeMap;
 use crate::crdt::map::entries::Entries;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
 use crate::crdt::write::{Sinking, Writer};
@@ -178,6 +179,14 @@ impl<T: Key> Writer<'_, OrSet<T>> {
 
 impl<T: Key> Crdt for OrSet<T> {
     type Mut<'a> = Writer<'a, Self>;
+
+    fn describe(schema: &mut Schema) {
+        schema.leaf("set");
+    }
+
+    fn row_count(&self) -> usize {
+        self.rows()
+    }
 
     fn bottom() -> Self {
         Self::default()

@@ -459,7 +459,7 @@ pub struct Chunks<S> {
 impl<S: Crdt> Chunks<S> {
     /// How many rows are in the chunks to come.
     pub(crate) fn rows_left(&self) -> usize {
-        0
+        self.delta.state.row_count()
     }
 }
 

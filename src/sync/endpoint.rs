@@ -283,6 +283,52 @@ impl<S: Crdt> Endpoint<S> {
         self.shared.epoch()
     }
 
+    /// Makes this endpoint the first member of a cluster. Who connects to a member becomes one by that, and need not call this.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn found(&mut self, now_ms: u64) -> Result<Epoch, RefusedWrite> {
+        self.check_id()?;
+        self.shared.found(now_ms)?;
+        Ok(self.changed())
+    }
+
+    /// Lets a store become a member: at once if it is connected, else when it comes. An evicted one, too.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn admit(&mut self, now_ms: u64, member: ReplicaId) -> Result<Epoch, RefusedWrite> {
+        self.check_id()?;
+        self.shared.invited.insert(member);
+        self.look_at_membership(now_ms);
+        Ok(self.changed())
+    }
+
+    /// Makes a member none: what is forgotten does not wait for it any more. When it returns it is sent all that is held, and
+    /// what it wrote alone survives.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn evict(&mut self, now_ms: u64, member: ReplicaId) -> Result<Epoch, RefusedWrite> {
+        self.check_id()?;
+        self.shared.invited.remove(&member);
+        self.shared.strike(now_ms, member)?;
+        Ok(self.changed())
+    }
+
+    /// Leaves the cluster: nobody waits for this endpoint any more.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn leave(&mut self, now_ms: u64) -> Result<Epoch, RefusedWrite> {
+        self.evict(now_ms, self.shared.config().member)
+    }
+
+    fn changed(&mut self) -> Epoch {
+        self.shared.version += 1;
+        self.epoch()
+    }
+
     fn look_at_membership(&mut self, now_ms: u64) {
         for session in self.sessions.values_mut() {
             if *session.state() == State::Waiting {

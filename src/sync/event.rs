@@ -7,6 +7,15 @@ use crate::sync::concern::{ConcernId, Holders};
 use crate::sync::error::LinkId;
 use crate::wire::error::EncodeError;
 
+/// The first place at which the states of two replicas are of different types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaConflict {
+    /// The path and the type that it has here.
+    pub ours: String,
+    /// The path and the type that it has at the peer.
+    pub theirs: String,
+}
+
 /// What happened, as far as the program around an endpoint may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,6 +37,8 @@ pub enum SyncEvent {
         link: LinkId,
         /// Why, in the peer's words.
         reason: String,
+        /// Where the two schemas differ, if that is why.
+        conflict: Option<SchemaConflict>,
     },
     /// The two clocks are too far apart, or stamps come in from too far ahead: nothing is exchanged on this link until they are
     /// set right, and then all is.

@@ -3,13 +3,15 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::replica::request::Request;
 use crate::sync::error::SyncError;
-use crate::wire::column::{read_varint, write_varint};
+use crate::sync::points::MOST_AT_ONCE;
+use crate::wire::column::{self, read_varint, write_varint};
 
 /// The versions of the protocol that this release speaks, the oldest and the newest.
 pub(crate) const VERSIONS: (u16, u16) = (1, 1);
@@ -84,7 +86,11 @@ pub(crate) struct Told {
 pub(crate) struct Refusal {
     /// The nonce of the hello.
     pub(crate) nonce: u64,
+    /// The nonce of whoever refuses.
+    pub(crate) own: u64,
     pub(crate) reason: String,
+    /// The shape of the sender's state, place by place, if that is the reason.
+    pub(crate) places: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,99 +133,97 @@ const POINTS: u8 = 7;
 const REFUSE: u8 = 8;
 const AUDIT: u8 = 9;
 
-/// A number that the frames of one session bear, so that those of an older connection are told from them.
-pub(crate) type Tag = [u8; 4];
+/// What the hash of a frame begins with, another one for each session: a frame of an older connection is told from those of this
+/// one as a broken one is from a whole one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seal(pub(crate) u64);
+
+impl Seal {
+    /// Of frames that belong to no session yet.
+    pub(crate) const NONE: Self = Self(0);
+
+    fn check(self, kind: u8, body: &[u8]) -> [u8; 4] {
+        let [a, b, c, d, ..] = xxh3_64_with_seed(body, self.0 ^ u64::from(kind)).to_be_bytes();
+        [a, b, c, d]
+    }
+}
+
+/// The bytes before the body: the kind and the check.
+const HEAD: usize = 5;
 
 impl<'a> Frame<'a> {
-    /// Appends the frame to `out`. A hello bears no tag.
+    /// Appends the frame to `out`. A hello and a refusal bear the seal of no session.
     ///
     /// # Errors
     /// [`SyncError::Broken`]: never, since what is written has been read.
-    pub(crate) fn write(&self, tag: Tag, out: &mut Vec<u8>) -> Result<(), SyncError> {
-        let start = |kind: u8, out: &mut Vec<u8>| {
-            out.push(kind);
-            out.extend_from_slice(&tag);
+    pub(crate) fn write(&self, seal: Seal, out: &mut Vec<u8>) -> Result<(), SyncError> {
+        let start = out.len();
+        let kind = match self {
+            Self::Hello(_) => HELLO,
+            Self::Delta { .. } => DELTA,
+            Self::Ack { .. } => ACK,
+            Self::Gap { .. } => GAP,
+            Self::Beat(_) => BEAT,
+            Self::AskPoints { .. } => ASK_POINTS,
+            Self::Points(_) => POINTS,
+            Self::Refuse(_) => REFUSE,
+            Self::Audit(_) => AUDIT,
         };
+        out.push(kind);
+        out.extend_from_slice(&[0; HEAD - 1]);
         match self {
-            Self::Hello(hello) => {
-                out.push(HELLO);
-                write(hello, out)?;
-            }
-            Self::Refuse(refusal) => {
-                out.push(REFUSE);
-                write(refusal, out)?;
-            }
+            Self::Hello(hello) => write(hello, out)?,
+            Self::Refuse(refusal) => write(refusal, out)?,
             Self::Delta { seq, points, progress, message } => {
-                Self::write_delta(*seq, points, *progress, message, tag, out)?;
+                for number in [*seq, progress.chunk, progress.rows] {
+                    write_varint(out, number);
+                }
+                write_points(points, out);
+                out.extend_from_slice(message);
             }
             Self::Ack { seq, is_merged } => {
-                start(ACK, out);
                 write_varint(out, *seq);
                 out.push(u8::from(*is_merged));
             }
-            Self::Gap { request, pending } => {
-                start(GAP, out);
-                write(&(request, pending), out)?;
-            }
-            Self::Beat(beat) => {
-                start(BEAT, out);
-                write(beat, out)?;
-            }
-            Self::AskPoints { id } => {
-                start(ASK_POINTS, out);
-                write(id, out)?;
-            }
-            Self::Points(told) => {
-                start(POINTS, out);
-                write(told, out)?;
-            }
-            Self::Audit(audit) => {
-                start(AUDIT, out);
-                write(audit, out)?;
-            }
+            Self::Gap { request, pending } => write(&(request, pending), out)?,
+            Self::Beat(beat) => write(beat, out)?,
+            Self::AskPoints { id } => write(id, out)?,
+            Self::Points(told) => write(told, out)?,
+            Self::Audit(audit) => write(audit, out)?,
+        }
+        let frame = out.get_mut(start..).unwrap_or_default();
+        if let Some((head, body)) = frame.split_first_chunk_mut::<HEAD>() {
+            let seal = if matches!(kind, HELLO | REFUSE) { Seal::NONE } else { seal };
+            *head = {
+                let [a, b, c, d] = seal.check(kind, body);
+                [kind, a, b, c, d]
+            };
         }
         Ok(())
     }
 
-    pub(crate) fn write_delta(
-        seq: u64,
-        points: &Points,
-        progress: Progress,
-        message: &[u8],
-        tag: Tag,
-        out: &mut Vec<u8>,
-    ) -> Result<(), SyncError> {
-        out.push(DELTA);
-        out.extend_from_slice(&tag);
-        for number in [seq, progress.chunk, progress.rows] {
-            write_varint(out, number);
+    /// Reads a frame. `None` if it is not of this session, or not whole: both are as if it had been lost.
+    pub(crate) fn read(bytes: &'a [u8], seal: Seal) -> Result<Option<Self>, SyncError> {
+        let Some(([kind, check @ ..], body)) = bytes.split_first_chunk::<HEAD>() else {
+            return Err(broken("a kind and a check"));
+        };
+        let is_first = matches!(*kind, HELLO | REFUSE);
+        if !(HELLO..=AUDIT).contains(kind) {
+            return Err(broken("a kind of frame that there is"));
         }
-        let mut told = Vec::new();
-        if !points.is_empty() {
-            write(points, &mut told)?;
+        let seal = if is_first { Seal::NONE } else { seal };
+        if seal.check(*kind, body) != *check {
+            return if is_first { Err(broken("a check that is right")) } else { Ok(None) };
         }
-        write_varint(out, told.len() as u64);
-        out.extend_from_slice(&told);
-        out.extend_from_slice(message);
-        Ok(())
-    }
-
-    /// Reads a frame, and the tag that it bears.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<(Option<Tag>, Self), SyncError> {
-        let (kind, rest) = bytes.split_first().ok_or(broken("the kind"))?;
-        match *kind {
+        let frame = match *kind {
             HELLO => {
-                let hello: Hello = read(rest, "a hello")?;
+                let hello: Hello = read(body, "a hello")?;
                 if hello.region.len() > REGION_BYTES {
                     return Err(broken("a name of a region of at most 256 bytes"));
                 }
-                return Ok((None, Self::Hello(Box::new(hello))));
+                Self::Hello(Box::new(hello))
             }
-            REFUSE => return Ok((None, Self::Refuse(read(rest, "a refusal")?))),
-            _ => {}
-        }
-        let (tag, body) = rest.split_first_chunk::<4>().ok_or(broken("the tag of the session"))?;
-        let frame = match *kind {
+            REFUSE => Self::Refuse(read(body, "a refusal")?),
             DELTA => Self::read_delta(body)?,
             ACK => {
                 let mut rest = body;
@@ -236,10 +240,9 @@ impl<'a> Frame<'a> {
             BEAT => Self::Beat(Box::new(read(body, "a heartbeat")?)),
             ASK_POINTS => Self::AskPoints { id: read(body, "a replica id")? },
             POINTS => Self::Points(read(body, "commit points")?),
-            AUDIT => Self::Audit(read(body, "an audit")?),
-            _ => return Err(broken("a kind of frame that there is")),
+            _ => Self::Audit(read(body, "an audit")?),
         };
-        Ok((Some(*tag), frame))
+        Ok(Some(frame))
     }
 
     fn read_delta(body: &'a [u8]) -> Result<Self, SyncError> {
@@ -249,12 +252,45 @@ impl<'a> Frame<'a> {
             chunk: varint(&mut rest, "the number of a chunk")?,
             rows: varint(&mut rest, "a number of rows")?,
         };
-        let len = usize::try_from(varint(&mut rest, "a length")?).ok();
-        let (told, message) =
-            len.and_then(|len| rest.split_at_checked(len)).ok_or(broken("commit points"))?;
-        let points = if told.is_empty() { Points::new() } else { read(told, "commit points")? };
-        Ok(Self::Delta { seq, points, progress, message })
+        let points = read_points(&mut rest)?;
+        Ok(Self::Delta { seq, points, progress, message: rest })
     }
+}
+
+/// Writes, of each replica, its id and the steps from each of its commits to the next.
+fn write_points(points: &Points, out: &mut Vec<u8>) {
+    write_varint(out, points.len() as u64);
+    for (id, points) in points {
+        out.extend_from_slice(id.as_bytes());
+        write_varint(out, points.len() as u64);
+        let mut before = 0;
+        let steps = points
+            .iter()
+            .map(|point| point.bits().wrapping_sub(std::mem::replace(&mut before, point.bits())));
+        column::write(out, &steps.collect::<Vec<u64>>());
+    }
+}
+
+fn read_points(rest: &mut &[u8]) -> Result<Points, SyncError> {
+    let wrong = broken("commit points");
+    let mut points = Points::new();
+    // A few bytes must not stand for very many numbers.
+    let mut room = MOST_AT_ONCE;
+    for _ in 0..varint(rest, "a number of replicas")? {
+        let (id, after) = rest.split_first_chunk::<16>().ok_or(wrong.clone())?;
+        *rest = after;
+        let count = usize::try_from(varint(rest, "a number of commits")?).ok();
+        let count = count.filter(|count| *count <= room).ok_or(wrong.clone())?;
+        room = room.saturating_sub(count);
+        let mut stamp = 0_u64;
+        let steps = column::read(rest, count).map_err(|_| wrong.clone())?.into_iter();
+        let stamps = steps.map(|step| {
+            stamp = stamp.wrapping_add(step);
+            Timestamp::from_bits(stamp)
+        });
+        points.push((ReplicaId::from_bytes(*id), stamps.collect()));
+    }
+    Ok(points)
 }
 
 fn broken(what: &'static str) -> SyncError {

@@ -312,7 +312,7 @@ impl<S: Crdt> Outbound<S> {
             Ok(next) => next,
             Err(error) => return Some(Err(error)),
         };
-        let points = transfer.points.clone();
+        let points = if index == 0 { transfer.points.clone() } else { Points::new() };
         let progress = Progress { chunk: index, rows: transfer.chunks.rows_left() as u64 };
         Some(Ok(self.ship(What::Chunk(index), points, progress, message, now_ms)))
     }

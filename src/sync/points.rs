@@ -55,8 +55,14 @@ impl Ledger {
 
     /// What goes with a delta: the commits in between that its vectors do not name.
     pub(crate) fn passed_on(&self, from: &VersionVector, to: &VersionVector) -> Points {
+        let mut room = MOST_AT_ONCE;
         let news = to.iter().filter(|(id, stamp)| *stamp > from.get(id));
-        let points = news.map(|(id, stamp)| (id, self.between(&id, from.get(&id), stamp).to_vec()));
+        let points = news.map(|(id, stamp)| {
+            let points = self.between(&id, from.get(&id), stamp);
+            let points = points.get(points.len().saturating_sub(room)..).unwrap_or_default();
+            room = room.saturating_sub(points.len());
+            (id, points.to_vec())
+        });
         points.filter(|(_, points)| !points.is_empty()).collect()
     }
 }

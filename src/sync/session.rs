@@ -4,12 +4,13 @@ use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
+use crate::crdt::schema::difference;
 use crate::delta::Delta;
 use crate::replica::error::MergeError;
 use crate::sync::audit::Auditing;
 use crate::sync::error::{LinkId, SyncError};
-use crate::sync::event::SyncEvent;
-use crate::sync::frame::{Beat, Frame, Gathered, Hello, Points, Progress, Refusal, Tag, Told, VERSIONS};
+use crate::sync::event::{SchemaConflict, SyncEvent};
+use crate::sync::frame::{Beat, Frame, Gathered, Hello, Points, Progress, Refusal, Seal, Told, VERSIONS};
 use crate::sync::inbound::{Inbound, Incoming, Parked};
 use crate::sync::outbound::{Outbound, Outgoing};
 use crate::sync::shared::{Shared, hash_of, hash_of_table};
@@ -58,11 +59,12 @@ enum Owned {
 }
 
 impl Owned {
-    fn write(&self, tag: Tag, out: &mut Vec<u8>) -> Result<(), SyncError> {
+    fn write(&self, seal: Seal, out: &mut Vec<u8>) -> Result<(), SyncError> {
         match self {
-            Self::Frame(frame) => frame.write(tag, out),
+            Self::Frame(frame) => frame.write(seal, out),
             Self::Delta(Outgoing { seq, points, progress, message }) => {
-                Frame::write_delta(*seq, points, *progress, message, tag, out)
+                Frame::Delta { seq: *seq, points: points.clone(), progress: *progress, message }
+                    .write(seal, out)
             }
         }
     }
@@ -178,11 +180,10 @@ impl<S: Crdt> Session<S> {
         *self = Self::new(self.link, self.principal.take(), nonce, shared, now_ms);
     }
 
-    fn tag(&self) -> Tag {
+    /// The same for both ends, and another one for each pair of nonces.
+    fn seal(&self) -> Seal {
         let peer = self.peer.as_ref().map_or(0, |peer| peer.nonce);
-        // The same for both ends, and another one for each pair of nonces but one in four thousand million.
-        let mixed = (self.nonce ^ peer).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        ((mixed >> 32) as u32).to_be_bytes()
+        Seal((self.nonce ^ peer).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
     /// When there is something to do although nothing comes.
@@ -213,21 +214,35 @@ impl<S: Crdt> Session<S> {
         bytes: &[u8],
         is_known_elsewhere: impl Fn(&Hello) -> bool,
     ) -> Result<(), SyncError> {
-        let (tag, frame) = Frame::read(bytes)?;
+        let Some(frame) = Frame::read(bytes, self.seal())? else {
+            return Ok(());
+        };
         self.idle_at = 0;
         match frame {
             Frame::Hello(hello) => return self.greeted(shared, now_ms, *hello, is_known_elsewhere),
             Frame::Refuse(refusal) => {
-                if refusal.nonce == self.nonce && self.state != State::Refused {
+                // Both refuse where the shapes differ: the places of the other side say where.
+                let is_news = self.state != State::Refused || !refusal.places.is_empty();
+                if refusal.nonce == self.nonce && is_news {
+                    let conflict = Some(refusal.places).filter(|places| !places.is_empty());
+                    let conflict = conflict.and_then(|theirs| difference(shared.schema.places(), &theirs));
+                    let conflict = conflict.map(|(ours, theirs)| SchemaConflict { ours, theirs });
+                    if conflict.is_some() && self.state != State::Refused {
+                        // The peer does not know ours.
+                        let (nonce, places) = (refusal.own, shared.schema.places().to_vec());
+                        let reason = SyncError::Schema.to_string();
+                        self.answers.push(Frame::Refuse(Refusal { nonce, own: self.nonce, reason, places }));
+                    }
                     self.state = State::Refused;
-                    shared.events.push_back(SyncEvent::Refused { link: self.link, reason: refusal.reason });
+                    let (link, reason) = (self.link, refusal.reason);
+                    shared.events.push_back(SyncEvent::Refused { link, reason, conflict });
                 }
                 return Ok(());
             }
             _ => {}
         }
-        if self.peer.is_none() || tag != Some(self.tag()) || self.state == State::Refused {
-            // Of an older connection, or before the hello that it comes after.
+        if self.peer.is_none() || self.state == State::Refused {
+            // Before the hello that it comes after.
             return Ok(());
         }
         self.heard_ms = now_ms;
@@ -285,7 +300,13 @@ impl<S: Crdt> Session<S> {
         let refuse = |this: &mut Self, error: SyncError| {
             this.state = State::Refused;
             this.peer = None;
-            let refusal = Refusal { nonce: hello.nonce, reason: error.to_string() };
+            let places = if error == SyncError::Schema { shared.schema.places() } else { &[] };
+            let refusal = Refusal {
+                nonce: hello.nonce,
+                own: this.nonce,
+                reason: error.to_string(),
+                places: places.to_vec(),
+            };
             this.answers.push(Frame::Refuse(refusal));
             Err(error)
         };
@@ -296,7 +317,7 @@ impl<S: Crdt> Session<S> {
         if hello.cluster != shared.config().cluster {
             return refuse(self, SyncError::OtherCluster);
         }
-        if hello.schema != shared.schema {
+        if hello.schema != shared.schema.hash() {
             return refuse(self, SyncError::Schema);
         }
         if is_known_elsewhere(&hello) {
@@ -436,7 +457,7 @@ impl<S: Crdt> Session<S> {
     /// A stamp came in that is too far ahead.
     fn came_from_ahead(&mut self, shared: &mut Shared<S>, now_ms: u64, ahead: ReplicaId, stamp: Timestamp) {
         let by_ms = stamp.millis().saturating_sub(now_ms);
-        if self.ahead != Some(ahead) {
+        if self.state == State::Open && self.ahead != Some(ahead) {
             self.ahead = Some(ahead);
             shared.events.push_back(SyncEvent::ClocksApart { link: self.link, ahead, by_ms });
         }
@@ -501,17 +522,20 @@ impl<S: Crdt> Session<S> {
             return Ok(());
         }
         let bytes = message.len();
-        let parked = |what| Parked { since_ms: now_ms, seq, points, what, bytes };
+        let parked = |what, points| Parked { since_ms: now_ms, seq, points, what, bytes };
         let delta = match shared.replica.decode(message) {
             // It names an id or a key in short form that what comes before it brings.
             Err(MergeError::Gap { .. }) => {
-                self.inbound.park(parked(Incoming::Message(message.to_vec())), shared.config());
+                let what = Incoming::Message(message.to_vec());
+                self.inbound.park(parked(what, points), shared.config());
                 return Ok(());
             }
             decoded => decoded?,
         };
         let is_chunk = delta.is_chunk();
         if is_chunk {
+            // They come with the first chunk alone, and are true whether or not the others come.
+            shared.note_points(&points, &shared.replica.vector(), &delta.to());
             if progress.chunk == 0 {
                 self.rows = 0;
             }
@@ -520,7 +544,7 @@ impl<S: Crdt> Session<S> {
         }
         match self.inbound.pending.push(delta) {
             Ok(Some(whole)) => {
-                let parked = parked(Incoming::Whole(whole));
+                let parked = parked(Incoming::Whole(whole), points);
                 self.take(shared, now_ms, parked)
             }
             Ok(None) => {
@@ -586,10 +610,7 @@ impl<S: Crdt> Session<S> {
         };
         self.ahead = None;
         self.inbound.acknowledge(seq, true);
-        for (id, points) in points {
-            let (after, up_to) = (own.get(&id), to.get(&id));
-            shared.ledger.note(id, points.into_iter().filter(|point| (after..up_to).contains(point)));
-        }
+        shared.note_points(&points, own, &to);
         for (id, stamp) in to.iter().filter(|(id, stamp)| *stamp > own.get(id)) {
             shared.ledger.note(id, [stamp]);
         }
@@ -634,7 +655,7 @@ impl<S: Crdt> Session<S> {
             self.idle_at = shared.version;
             return Ok(false);
         };
-        frame.write(self.tag(), out)?;
+        frame.write(self.seal(), out)?;
         Ok(true)
     }
 
@@ -701,7 +722,7 @@ impl<S: Crdt> Session<S> {
         Hello {
             versions: VERSIONS,
             cluster: config.cluster,
-            schema: shared.schema,
+            schema: shared.schema.hash(),
             member: config.member,
             region: config.region.clone(),
             id: shared.replica.id(),

@@ -1,6 +1,6 @@
 //! What the sessions of an endpoint share: the replica, and what is known of the others.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -8,6 +8,7 @@ use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
+use crate::crdt::schema::Schema;
 use crate::delta::Delta;
 use crate::delta::pending::PendingDelta;
 use crate::replica::Replica;
@@ -21,8 +22,7 @@ use crate::sync::event::SyncEvent;
 use crate::sync::frame::Points;
 use crate::sync::outbound::Transfer;
 use crate::sync::points::Ledger;
-use crate::sync::roster::{Epoch, Member};
-use crate::sync::session::Peer;
+use crate::sync::roster::Member;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -36,13 +36,15 @@ pub(crate) struct Shared<S> {
     pub(crate) events: VecDeque<SyncEvent>,
     /// What members said that they hold. What they merged and did not yet persist is not in it.
     pub(crate) told: BTreeMap<ReplicaId, VersionVector>,
-    /// A hash of the shape of the state.
-    pub(crate) schema: u64,
+    /// The shape of the state.
+    pub(crate) schema: Schema,
     /// Transfers to peers that are gone for now, and what is gathered of those from them.
     pub(crate) suspended: BTreeMap<ReplicaId, Transfer<S>>,
     pub(crate) gathered: BTreeMap<ReplicaId, PendingDelta<S>>,
     pub(crate) roster: BTreeMap<ReplicaId, Member>,
     pub(crate) epoch: u64,
+    /// Who may become a member when it comes.
+    pub(crate) invited: BTreeSet<ReplicaId>,
     /// Goes up with all that may give a session something to send.
     pub(crate) version: u64,
     /// Goes up with all that may make a parked delta fit.
@@ -62,6 +64,8 @@ pub(crate) struct Doubt {
 
 impl<S: Crdt> Shared<S> {
     pub(crate) fn new(replica: Replica<S>, config: SyncConfig) -> Self {
+        let mut schema = Schema::default();
+        S::describe(&mut schema);
         let persisted = config.is_durable.then(|| replica.snapshot());
         Self {
             replica,
@@ -71,11 +75,12 @@ impl<S: Crdt> Shared<S> {
             doubt: None,
             events: VecDeque::new(),
             told: BTreeMap::new(),
-            schema: 0,
+            schema,
             suspended: BTreeMap::new(),
             gathered: BTreeMap::new(),
             roster: BTreeMap::new(),
             epoch: 0,
+            invited: BTreeSet::new(),
             version: 1,
             merges: 0,
         }
@@ -118,6 +123,14 @@ impl<S: Crdt> Shared<S> {
         self.ledger.passed_on(from, to)
     }
 
+    /// We are told of commits between two vectors.
+    pub(crate) fn note_points(&mut self, points: &Points, from: &VersionVector, to: &VersionVector) {
+        for (id, points) in points {
+            let (after, up_to) = (from.get(id), to.get(id));
+            self.ledger.note(*id, points.iter().copied().filter(|point| (after..up_to).contains(point)));
+        }
+    }
+
     /// What others are known to hold, as far as it differs from what we hold; and a hash of all of it.
     pub(crate) fn table(&self, own: &VersionVector) -> Vec<(ReplicaId, VersionVector)> {
         let differences = |vector: &VersionVector| {
@@ -138,31 +151,6 @@ impl<S: Crdt> Shared<S> {
         let own = self.replica.vector();
         let missing = vector.iter().map(|(id, want)| Missing { id, have: own.get(&id), want });
         missing.filter(|missing| missing.have < missing.want).collect()
-    }
-
-    pub(crate) fn members(&self) -> Vec<Member> {
-        self.roster.values().cloned().collect()
-    }
-
-    pub(crate) fn epoch(&self) -> Epoch {
-        Epoch { number: self.epoch, hash: 0 }
-    }
-
-    /// Whether a peer is a member, or is made one now.
-    pub(crate) fn lets_in(&mut self, _now_ms: u64, peer: &Peer) -> bool {
-        let member = Member { member: peer.member, id: peer.id, region: peer.region.clone() };
-        if self.roster.get(&peer.member) != Some(&member) {
-            self.roster.insert(peer.member, member);
-            let own = Member {
-                member: self.config.member,
-                id: self.replica.id(),
-                region: self.config.region.clone(),
-            };
-            self.roster.insert(own.member, own);
-            self.epoch += 1;
-            self.replica.set_members(self.roster.values().map(|member| member.id));
-        }
-        true
     }
 
     /// A peer, or someone in its name, holds `vector`.

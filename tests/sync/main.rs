@@ -1,4 +1,7 @@
 //! Sessions between endpoints, on a bench where the test holds the clock and the network.
 
 mod flow;
+mod handshake;
 mod net;
+mod tokens;
+mod transfer;

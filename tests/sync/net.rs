@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use driftless::{Config, Endpoint, LinkId, Replica, ReplicaId, SyncConfig, SyncEvent};
-use driftless_testkit::subject::Subject;
+use driftless::{Config, Crdt, Endpoint, LinkId, Replica, ReplicaId, SyncConfig, SyncEvent};
+
 use uuid::Uuid;
 
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
@@ -39,7 +39,7 @@ pub(crate) enum Fate {
 }
 
 /// Endpoints and the links between them.
-pub(crate) struct Net<S: Subject> {
+pub(crate) struct Net<S: Crdt> {
     pub(crate) now_ms: u64,
     pub(crate) ends: Vec<Endpoint<S>>,
     /// What each clock is ahead by.
@@ -57,7 +57,7 @@ pub(crate) struct Net<S: Subject> {
     pub(crate) log: Vec<(usize, usize, Vec<u8>)>,
 }
 
-impl<S: Subject> Net<S> {
+impl<S: Crdt> Net<S> {
     pub(crate) fn new(count: usize, set: impl Fn(usize, &mut SyncConfig)) -> Self {
         let mut net = Self {
             now_ms: START_MS,
@@ -166,7 +166,7 @@ impl<S: Subject> Net<S> {
                 let due = self.ends[at].deadline()?;
                 Some(due.saturating_add_signed(-self.skew_ms[at]).max(self.now_ms + 1))
             });
-            let next_ms = dues.chain(flight_ms).min().unwrap_or(end_ms);
+            let next_ms = dues.chain(flight_ms).min().unwrap_or(end_ms + 1);
             if next_ms > end_ms {
                 self.now_ms = end_ms;
                 return;

@@ -11,6 +11,7 @@ use crate::crdt::map::MergeMap;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::register::{LwwRegister, MvRegister};
+use crate::crdt::schema::Schema;
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -284,6 +285,10 @@ pub(super) fn within<P: AsRef<str>, R>(
 
 impl Crdt for Field {
     type Mut<'a> = Writer<'a, Self>;
+
+    fn describe(schema: &mut Schema) {
+        schema.leaf("field");
+    }
 
     fn bottom() -> Self {
         Self::default()

@@ -14,6 +14,7 @@ use crate::crdt::map::MergeMap;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::register::{LwwRegister, MvRegister};
+use crate::crdt::schema::Schema;
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -395,6 +396,14 @@ impl Writer<'_, Document> {
 
 impl Crdt for Document {
     type Mut<'a> = Writer<'a, Self>;
+
+    fn describe(schema: &mut Schema) {
+        schema.leaf("document");
+    }
+
+    fn row_count(&self) -> usize {
+        self.fields.rows()
+    }
 
     fn bottom() -> Self {
         Self::default()

@@ -26,6 +26,7 @@ use crate::crdt::map::rows::Rows;
 use crate::crdt::map::standing::Standing;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
 use crate::crdt::write::{Sinking, Txn, Writer};
@@ -310,6 +311,14 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
 
 impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     type Mut<'a> = Writer<'a, Self>;
+
+    fn describe(schema: &mut Schema) {
+        schema.values(V::describe);
+    }
+
+    fn row_count(&self) -> usize {
+        self.rows()
+    }
 
     fn bottom() -> Self {
         Self::default()

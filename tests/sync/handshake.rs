@@ -1,0 +1,165 @@
+//! Who exchanges data with whom, and who does not.
+
+use driftless::{
+    Admission, Config, Counter, Endpoint, Flag, LinkId, MergeMap, Replica, SyncConfig, SyncError, SyncEvent,
+};
+use uuid::Uuid;
+
+use crate::net::{CLUSTER, Net, START_MS, id, member};
+
+type Counts = MergeMap<u8, Counter>;
+
+fn endpoint<S: driftless::Crdt>(number: usize, cluster: Uuid) -> Endpoint<S> {
+    Endpoint::new(Replica::new(id(number), Config::default()), SyncConfig::new(cluster, member(number), "eu"))
+}
+
+/// Lets two talk over one link until both are silent. Returns what each refused.
+fn talk<A: driftless::Crdt, B: driftless::Crdt>(a: &mut Endpoint<A>, b: &mut Endpoint<B>) -> Vec<SyncError> {
+    let (now_ms, link) = (START_MS, LinkId(1));
+    let mut errors = Vec::new();
+    loop {
+        let (mut to_b, mut to_a) = (Vec::new(), Vec::new());
+        if a.transmit(now_ms, &mut to_b).is_some() {
+            errors.extend(b.receive(now_ms, link, &to_b).err());
+        }
+        if b.transmit(now_ms, &mut to_a).is_some() {
+            errors.extend(a.receive(now_ms, link, &to_a).err());
+        }
+        if to_a.is_empty() && to_b.is_empty() {
+            return errors;
+        }
+    }
+}
+
+fn refusals<S: driftless::Crdt>(end: &mut Endpoint<S>) -> Vec<SyncEvent> {
+    std::iter::from_fn(|| end.next_event())
+        .filter(|event| matches!(event, SyncEvent::Refused { .. }))
+        .collect()
+}
+
+#[test]
+fn another_cluster_is_refused_on_both_sides() {
+    let mut ours: Endpoint<Counts> = endpoint(0, CLUSTER);
+    let mut theirs: Endpoint<Counts> = endpoint(1, Uuid::from_u128(0xc2));
+    ours.link_up(START_MS, LinkId(1), None, 1);
+    theirs.link_up(START_MS, LinkId(1), None, 2);
+    ours.write(START_MS, |counts| counts.update(&1, |count| count.add(1).is_ok())).expect("it is legal");
+    // One of the two sees it, and tells the other.
+    assert_eq!(talk(&mut ours, &mut theirs), [SyncError::OtherCluster]);
+    assert!(theirs.replica().vector().is_empty());
+    assert_eq!(refusals(&mut ours).len(), 1);
+}
+
+#[test]
+fn another_schema_is_refused_and_the_place_is_named() {
+    let mut ours: Endpoint<Counts> = endpoint(0, CLUSTER);
+    let mut theirs: Endpoint<MergeMap<u8, Flag>> = endpoint(1, CLUSTER);
+    ours.link_up(START_MS, LinkId(1), None, 1);
+    theirs.link_up(START_MS, LinkId(1), None, 2);
+    assert_eq!(talk(&mut ours, &mut theirs), [SyncError::Schema]);
+    for (refused, expected) in
+        [(refusals(&mut ours), ["[] counter", "[] flag"]), (refusals(&mut theirs), ["[] flag", "[] counter"])]
+    {
+        let [SyncEvent::Refused { conflict: Some(conflict), .. }] = &refused[..] else {
+            panic!("{refused:?}");
+        };
+        assert_eq!([conflict.ours.as_str(), conflict.theirs.as_str()], expected);
+    }
+}
+
+#[test]
+fn b65_who_says_it_is_somebody_else_is_refused_by_what_the_transport_says() {
+    let mut hub: Endpoint<Counts> = endpoint(0, CLUSTER);
+    let mut honest: Endpoint<Counts> = endpoint(1, CLUSTER);
+    let mut impostor: Endpoint<Counts> = endpoint(1, CLUSTER);
+    hub.link_up(START_MS, LinkId(1), Some("us-east".to_owned()), 1);
+    honest.link_up(START_MS, LinkId(1), None, 2);
+    assert_eq!(talk(&mut hub, &mut honest), []);
+    hub.link_up(START_MS, LinkId(2), Some("elsewhere".to_owned()), 3);
+    impostor.link_up(START_MS, LinkId(7), None, 4);
+    let mut hello = Vec::new();
+    assert_eq!(impostor.transmit(START_MS, &mut hello), Some(LinkId(7)));
+    assert_eq!(hub.receive(START_MS, LinkId(2), &hello), Err(SyncError::Impostor { id: id(1) }));
+}
+
+#[test]
+fn b29_t32_while_a_clock_is_wrong_both_sides_say_so_and_nothing_passes_between_the_two() {
+    let mut net: Net<Counts> = Net::new(3, |_, _| {});
+    net.skew_ms[0] = 60_500;
+    net.mesh();
+    net.run(3_000);
+    for at in 0..3 {
+        net.write(at, |counts| counts.update(&7, |count| count.add(1).is_ok()));
+    }
+    net.run(10_000);
+    for (at, count) in [1, 2, 2].into_iter().enumerate() {
+        assert_eq!(net.ends[at].replica().state().get(&7).map(Counter::value), Some(count), "of {at}");
+    }
+    for at in 0..3 {
+        let apart: Vec<_> = net.events[at]
+            .iter()
+            .filter_map(|event| match event {
+                SyncEvent::ClocksApart { ahead, by_ms, .. } => Some((*ahead, *by_ms / 1_000)),
+                _ => None,
+            })
+            .collect();
+        let expected = if at == 0 { vec![(id(0), 60); 2] } else { vec![(id(0), 60)] };
+        assert_eq!(apart, expected, "of {at}");
+    }
+    net.skew_ms[0] = 0;
+    net.run(70_000);
+    assert!(net.is_converged());
+    assert_eq!(net.ends[2].replica().state().get(&7).map(Counter::value), Some(3));
+    assert!(net.events[1].iter().any(|event| matches!(event, SyncEvent::ClocksRight { .. })));
+}
+
+#[test]
+fn who_is_not_invited_waits_until_it_is_admitted() {
+    let mut net: Net<Counts> = Net::new(2, |at, config| {
+        if at == 0 {
+            config.admission = Admission::Invited;
+        }
+    });
+    net.ends[0].found(START_MS).expect("it is legal");
+    net.write(0, |counts| counts.update(&7, |count| count.add(1).is_ok()));
+    net.connect(0, 1);
+    net.run(5_000);
+    assert!(net.ends[1].replica().vector().is_empty());
+    assert!(
+        net.events[0]
+            .iter()
+            .any(|event| matches!(event, SyncEvent::JoinRequest { member: who, .. } if *who == member(1)))
+    );
+    let clock = net.clock(0);
+    net.ends[0].admit(clock, member(1)).expect("it is legal");
+    net.pump(0);
+    net.run(2_000);
+    assert!(net.is_converged());
+    assert_eq!(net.ends[1].members().len(), 2);
+}
+
+#[test]
+fn bytes_that_are_no_frames_are_refused_and_change_nothing() {
+    let mut net: Net<Counts> = Net::new(2, |_, _| {});
+    net.connect(0, 1);
+    net.write(0, |counts| counts.update(&7, |count| count.add(1).is_ok()));
+    net.run(5_000);
+    let frames: Vec<Vec<u8>> =
+        net.log.iter().filter(|(_, to, _)| *to == 1).map(|(_, _, bytes)| bytes.clone()).collect();
+    let digest = net.ends[1].replica().digest();
+    let link = LinkId(2);
+    let clock = net.clock(1);
+    for frame in &frames {
+        for length in 0..frame.len() {
+            let _ = net.ends[1].receive(clock, link, &frame[..length]);
+        }
+        for place in 0..frame.len() {
+            for bit in [1, 16, 128] {
+                let mut flipped = frame.clone();
+                flipped[place] ^= bit;
+                let _ = net.ends[1].receive(clock, link, &flipped);
+            }
+        }
+    }
+    assert_eq!(net.ends[1].replica().digest(), digest);
+}

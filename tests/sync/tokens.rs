@@ -1,0 +1,102 @@
+//! Session guarantees across regions, and how many members hold a write.
+
+use driftless::{ConcernId, Counter, Held, Holders, MergeMap, Need, SyncEvent, Timestamp, Token};
+
+use crate::net::{DELAY_MS, Net, id, member};
+
+type Counts = MergeMap<u8, Counter>;
+
+fn add(net: &mut Net<Counts>, at: usize) -> Timestamp {
+    let clock = net.clock(at);
+    let committed = net.ends[at].write(clock, |counts| counts.update(&7, |count| count.add(1).is_ok()));
+    let stamp = committed.expect("the write is legal").stamp.expect("it is an event");
+    net.pump(at);
+    stamp
+}
+
+#[test]
+fn b70_a_user_who_moves_reads_what_it_wrote_or_is_told_what_is_missing() {
+    let mut net: Net<Counts> = Net::new(3, |_, _| {});
+    net.mesh();
+    net.run(1_000);
+    let stamp = add(&mut net, 0);
+    let token: Token = net.ends[0].token(stamp).to_string().parse().expect("it is a token");
+    assert_eq!(net.ends[0].reached(&token), Ok(()));
+    let missing = net.ends[1].reached(&token).expect_err("it is under way");
+    assert_eq!((missing.len(), missing[0].id, missing[0].want), (1, id(0), stamp));
+    assert!(missing[0].have < stamp);
+    net.run(DELAY_MS);
+    assert_eq!(net.ends[1].reached(&token), Ok(()));
+    // What it reads there it reads elsewhere, too.
+    let mut session = token;
+    add(&mut net, 1);
+    session.join(&Token::from(net.ends[1].snapshot().vector()));
+    assert!(net.ends[2].reached(&session).is_err());
+    net.run(DELAY_MS);
+    assert_eq!(net.ends[2].reached(&session), Ok(()));
+    assert_eq!(net.ends[2].replica().state().get(&7).map(Counter::value), Some(2));
+}
+
+fn outcome(net: &Net<Counts>, at: usize, concern: ConcernId) -> Option<(bool, Holders)> {
+    net.events[at].iter().find_map(|event| match event {
+        SyncEvent::Confirmed { concern: id, holders } if *id == concern => Some((true, holders.clone())),
+        SyncEvent::Unconfirmed { concern: id, holders } if *id == concern => Some((false, holders.clone())),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_write_is_confirmed_once_as_many_hold_it_as_were_asked_for() {
+    let mut net: Net<Counts> = Net::new(5, |_, _| {});
+    net.mesh();
+    net.run(5_000);
+    assert_eq!(net.ends[0].members().len(), 5);
+    net.cut(0, 4);
+    net.cut(1, 4);
+    net.cut(2, 4);
+    net.cut(3, 4);
+    let stamp = add(&mut net, 0);
+    let clock = net.clock(0);
+    let mut confirm = |need| net.ends[0].confirm(clock, stamp, need, Held::Applied, clock + 3_000);
+    let [alone, majority, all] = [Need::Members(1), Need::Majority, Need::All].map(&mut confirm);
+    net.pump(0);
+    assert!(outcome(&net, 0, alone).is_some_and(|(is_met, holders)| is_met && holders.hold == [member(0)]));
+    assert_eq!(outcome(&net, 0, majority), None);
+    net.run(2 * DELAY_MS + 1);
+    let (is_met, holders) = outcome(&net, 0, majority).expect("the deadline is not needed");
+    assert!(is_met && holders.hold.len() >= 3 && !holders.is_changed, "{holders:?}");
+    assert_eq!(outcome(&net, 0, all), None);
+    net.run(3_000);
+    let (is_met, holders) = outcome(&net, 0, all).expect("the deadline has passed");
+    assert!(!is_met && holders.lack == [member(4)], "{holders:?}");
+}
+
+#[test]
+fn what_is_not_on_disk_is_neither_sent_nor_durable() {
+    let mut net: Net<Counts> = Net::new(2, |_, config| config.is_durable = true);
+    net.connect(0, 1);
+    let persist = |net: &mut Net<Counts>, at: usize| {
+        let (clock, snapshot) = (net.clock(at), net.ends[at].snapshot());
+        net.ends[at].persisted(clock, snapshot);
+        net.pump(at);
+    };
+    net.run(1_000);
+    persist(&mut net, 0);
+    persist(&mut net, 1);
+    net.run(3_000);
+    let stamp = add(&mut net, 0);
+    let clock = net.clock(0);
+    let applied = net.ends[0].confirm(clock, stamp, Need::Members(2), Held::Applied, clock + 60_000);
+    let durable = net.ends[0].confirm(clock, stamp, Need::Members(2), Held::Durable, clock + 60_000);
+    net.run(5_000);
+    assert_eq!(net.ends[1].replica().vector().get(&id(0)).max(stamp), stamp);
+    assert!(net.ends[1].replica().vector().get(&id(0)) < stamp, "a dot left before it was on disk");
+    persist(&mut net, 0);
+    net.run(5_000);
+    assert_eq!(net.ends[1].replica().vector().get(&id(0)), stamp);
+    assert!(outcome(&net, 0, applied).is_some_and(|(is_met, _)| is_met));
+    assert_eq!(outcome(&net, 0, durable), None);
+    persist(&mut net, 1);
+    net.run(2_000);
+    assert!(outcome(&net, 0, durable).is_some_and(|(is_met, _)| is_met));
+}

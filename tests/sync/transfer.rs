@@ -1,0 +1,113 @@
+//! Large deltas: in chunks, with an end that is fixed, resumed after a break.
+
+use driftless::{LwwRegister, MergeMap, SyncEvent};
+
+use crate::net::{DELAY_MS, Fate, Net};
+
+type Texts = MergeMap<u64, LwwRegister<String>>;
+
+const ROWS: u64 = 2_000;
+const CHUNK_BYTES: usize = 4_096;
+const WINDOW_BYTES: usize = 16_384;
+
+/// One that holds much, and one that holds nothing.
+fn net() -> Net<Texts> {
+    let mut net: Net<Texts> = Net::new(2, |_, config| {
+        config.chunk_bytes = CHUNK_BYTES;
+        config.window_bytes = WINDOW_BYTES;
+    });
+    for key in 0..ROWS {
+        net.write(0, |texts| {
+            texts
+                .update(&key, |text| text.set(format!("the text of the row {key}, which is some bytes long")))
+        });
+    }
+    net
+}
+
+fn deltas(net: &Net<Texts>) -> Vec<usize> {
+    net.log
+        .iter()
+        .filter(|(from, _, bytes)| *from == 0 && bytes[0] == 2)
+        .map(|(_, _, bytes)| bytes.len())
+        .collect()
+}
+
+#[test]
+fn a_joiner_is_sent_chunks_within_its_window_and_sees_how_far_it_is() {
+    let mut net = net();
+    net.connect(0, 1);
+    net.run(DELAY_MS);
+    assert!(
+        deltas(&net).iter().sum::<usize>() <= WINDOW_BYTES + CHUNK_BYTES + 512,
+        "no more than the window is under way"
+    );
+    net.run(5_000);
+    assert!(net.is_converged());
+    let sizes = deltas(&net);
+    assert!(sizes.len() > 20 && sizes.iter().all(|size| *size <= CHUNK_BYTES + 64), "{sizes:?}");
+    let progress: Vec<(u64, u64)> = net.events[1]
+        .iter()
+        .filter_map(|event| match event {
+            SyncEvent::Progress { rows, of, .. } => Some((*rows, *of)),
+            _ => None,
+        })
+        .collect();
+    assert!(progress.is_sorted() && progress.len() + 1 == sizes.len(), "{progress:?}");
+    assert!(progress.iter().all(|(rows, of)| *of <= ROWS && rows < of));
+}
+
+#[test]
+fn t35_a_transfer_that_breaks_off_is_resumed_and_costs_no_more_than_what_was_under_way() {
+    let mut net = net();
+    net.connect(0, 1);
+    net.run(5_000);
+    let whole = deltas(&net).len();
+    for breaks_at in [45, 60, 90, 150, 190] {
+        let mut net = self::net();
+        net.connect(0, 1);
+        net.run(breaks_at);
+        let gathered = deltas(&net).len();
+        net.cut(0, 1);
+        assert_eq!(net.ends[1].replica().state().len(), 0, "nothing is seen of what is not whole");
+        // What is written meanwhile is not part of it: its end is fixed.
+        net.write(0, |texts| texts.update(&7, |text| text.set("newer".to_owned())));
+        net.run(3_000);
+        net.connect(0, 1);
+        net.run(5_000);
+        assert!(net.is_converged(), "{breaks_at}");
+        let again = deltas(&net).len() - whole;
+        let under_way = WINDOW_BYTES / CHUNK_BYTES + 1;
+        assert!(again <= under_way + 1, "after {gathered} chunks {again} more than {whole} were sent");
+        if gathered > under_way + 1 {
+            assert!(again < gathered);
+        }
+    }
+}
+
+#[test]
+fn chunks_that_are_lost_are_sent_again_and_no_others() {
+    let mut net = net();
+    let mut count = 0;
+    net.fate = Box::new(move |from, _, bytes| {
+        count += usize::from(from == 0 && bytes[0] == 2);
+        if from == 0 && bytes[0] == 2 && count % 7 == 3 { Fate::Lost } else { Fate::Arrives }
+    });
+    net.connect(0, 1);
+    net.run(60_000);
+    assert!(net.is_converged());
+}
+
+#[test]
+fn t27_writers_run_on_while_a_snapshot_is_sent() {
+    let mut net = net();
+    net.connect(0, 1);
+    for round in 0..100 {
+        net.write(0, |texts| texts.update(&round, |text| text.set(format!("round {round}"))));
+        net.write(1, |texts| texts.update(&(ROWS + round), |text| text.set(format!("joiner {round}"))));
+        net.run(7);
+    }
+    net.run(5_000);
+    assert!(net.is_converged());
+    assert_eq!(net.ends[0].replica().state().len() as u64, ROWS + 100);
+}
