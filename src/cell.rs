@@ -21,6 +21,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::{Origin, Origins};
+use crate::causal::renaming::Renaming;
 use crate::clock::Timestamp;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -450,6 +451,45 @@ impl<T> Cell<T> {
         many.seen = many.live.iter().map(|live| live.dot).collect();
         self.put(many);
         false
+    }
+
+    /// Renames events. Returns whether any of them touched the cell.
+    pub(crate) fn rename(&mut self, renaming: &Renaming, origins: &Origins) -> bool {
+        let is_touched = match self {
+            Self::One { time, origin, .. } => renaming.renames(Dot { origin: *origin, time: *time }),
+            Self::Other(many) => {
+                many.as_ref().is_some_and(|many| many.seen.time(renaming.former) > renaming.after)
+            }
+        };
+        if !is_touched {
+            return false;
+        }
+        let mut many = self.take_many();
+        many.live.iter_mut().for_each(|live| live.dot = renaming.dot(live.dot));
+        many.live.sort_by(|a, b| a.dot.order(b.dot, origins));
+        renaming.marks(&mut many.seen);
+        self.put(many);
+        true
+    }
+
+    /// The live payload that `origin` wrote, to be changed.
+    pub(crate) fn entry_mut(&mut self, of: Origin) -> Option<&mut T> {
+        match self {
+            Self::One { origin, value, .. } => (*origin == of).then_some(value),
+            Self::Other(many) => {
+                let live = many.as_mut()?.live.iter_mut().find(|live| live.dot.origin == of)?;
+                Some(&mut live.value)
+            }
+        }
+    }
+
+    /// Puts a payload beside what is live, of the former id of a renaming: the newest of its events here that kept its name.
+    pub(crate) fn put_former(&mut self, time: Timestamp, value: T, renaming: &Renaming, origins: &Origins) {
+        let dot = Dot { origin: renaming.former, time };
+        let mut many = self.take_many();
+        renaming.lower(&mut many.seen, time);
+        many.insert(Live { dot, value }, origins);
+        self.put(many);
     }
 
     /// Takes the cell apart, into the general form.

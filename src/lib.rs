@@ -132,8 +132,9 @@ pub use delta::pending::{PendingDelta, PendingError};
 pub use replica::Replica;
 pub use replica::committed::{Committed, Forgotten, Merged};
 pub use replica::config::Config;
-pub use replica::error::{MergeError, TransactError, WriteError};
+pub use replica::error::{MergeError, ReissueError, TransactError, WriteError};
 pub use replica::held::{Digest, Snapshot};
+pub use replica::reissue::{Reissued, Stamps};
 pub use replica::request::Request;
 pub use sync::concern::{ConcernId, Held, Holders, Need};
 pub use sync::config::{Admission, SyncConfig};
@@ -153,6 +154,7 @@ pub mod derived {
     pub use crate::crdt::change::Path;
     pub use crate::crdt::merging::Merging;
     pub use crate::crdt::pruning::Pruning;
+    pub use crate::crdt::renaming::{Renamer, Step};
     pub use crate::crdt::schema::Schema;
     pub use crate::crdt::shipping::{Since, Splitter};
     pub use crate::crdt::undo::Before;

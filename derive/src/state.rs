@@ -14,7 +14,8 @@ macro_rules! code {
 pub(crate) fn implement(input: &Input<'_>) -> TokenStream {
     let name = input.name;
     let (impls, types, wheres) = input.bounded.split_for_impl();
-    let parts = [handle_and_reading(input), merging_and_undoing(input), delta(input), bytes(input)];
+    let parts =
+        [handle_and_reading(input), merging_and_undoing(input), renaming(input), delta(input), bytes(input)];
     code! {
         #[automatically_derived]
         #[allow(clippy::question_mark, reason = "written for any number of fields; with one there is a shorter way")]
@@ -106,6 +107,37 @@ fn merging_and_undoing(input: &Input<'_>) -> TokenStream {
             match steps.split_first() {
                 #(#undo)*
                 step => ::core::unreachable!("an undo record leads to a field of its struct, not to {step:?}"),
+            }
+        }
+    }
+}
+
+fn renaming(input: &Input<'_>) -> TokenStream {
+    let rename = each(input, |Field { ident, of, number, name, .. }| {
+        code! {
+            let inner = ::driftless::derived::Path::field(path, #number, #name);
+            #of::rename(&mut self.#ident, renamer, &inner);
+        }
+    });
+    let lay = each(input, |Field { ident, of, number, .. }| {
+        code! {
+            if step.is_field(#number) {
+                #of::lay(&mut self.#ident, rest, seed);
+            }
+        }
+    });
+    code! {
+        fn rename(
+            &mut self,
+            renamer: &mut ::driftless::derived::Renamer<'_>,
+            path: &::driftless::derived::Path<'_>,
+        ) {
+            #(#rename)*
+        }
+
+        fn lay(&mut self, way: &[::driftless::derived::Step], seed: u64) {
+            if let ::core::option::Option::Some((step, rest)) = way.split_first() {
+                #(#lay)*
             }
         }
     }

@@ -38,6 +38,13 @@ impl Frontier {
         }
     }
 
+    /// Puts an entry down to `time`, if it is above.
+    pub(crate) fn lower(&mut self, origin: Origin, time: Timestamp) {
+        if let Some(entry) = self.0.get_mut(origin.index()) {
+            *entry = time.min(*entry);
+        }
+    }
+
     pub(crate) fn raise_all(&mut self, other: &Frontier) {
         for dot in other.iter() {
             self.raise(dot);

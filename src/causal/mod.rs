@@ -19,4 +19,5 @@ pub(crate) mod frontier;
 pub(crate) mod id;
 pub(crate) mod membership;
 pub(crate) mod origin;
+pub(crate) mod renaming;
 pub(crate) mod vector;

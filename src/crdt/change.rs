@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 use crate::causal::id::ReplicaId;
 use crate::clock::Timestamp;
 use crate::crdt::Key;
+use crate::crdt::renaming::{self, Place};
 use crate::crdt::value::Value;
+use crate::wire::hash::KeyHasher;
 
 /// One step of the way from the root to what changed. See [`Change`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,11 +173,21 @@ pub struct Change {
 /// A key that can show itself.
 trait Shown: Send + Sync {
     fn shown(&self) -> Value;
+    fn hash(&self, hasher: &KeyHasher) -> u64;
+    fn step(&self) -> renaming::Step;
 }
 
 impl<K: Key> Shown for K {
     fn shown(&self) -> Value {
         Value::of(self)
+    }
+
+    fn hash(&self, hasher: &KeyHasher) -> u64 {
+        hasher.hash(self)
+    }
+
+    fn step(&self) -> renaming::Step {
+        renaming::Step::Key(Box::new(self.clone()))
     }
 }
 
@@ -270,6 +282,32 @@ impl<'a> Path<'a> {
             parent.push_steps_above(steps);
             steps.push(self.step);
         }
+    }
+
+    /// What tells the place from others, whatever the numbers of rows are or become.
+    pub(crate) fn place(&self, hasher: &KeyHasher) -> Place {
+        self.up().fold(0, |below, path| match path.name {
+            Name::Key(key) => hasher.hash(&(below, key.hash(hasher))),
+            Name::Field(_) | Name::Root => hasher.hash(&(below, path.step)),
+        })
+    }
+
+    /// The steps from the root.
+    pub(crate) fn way(&self) -> Vec<renaming::Step> {
+        let below_root = self.up().filter(|path| path.parent.is_some());
+        let mut steps: Vec<_> = below_root
+            .map(|path| match path.name {
+                Name::Key(key) => key.step(),
+                Name::Field(_) | Name::Root => renaming::Step::Number(path.step),
+            })
+            .collect();
+        steps.reverse();
+        steps
+    }
+
+    /// How many keys lead to the place.
+    pub(crate) fn keys(&self) -> usize {
+        self.up().filter(|path| matches!(path.name, Name::Key(_))).count()
     }
 
     fn shown(&self) -> ChangePath {

@@ -12,11 +12,12 @@ use crate::crdt::Crdt;
 use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::renaming::{Renamer, Step};
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
 use crate::crdt::value::Value;
-use crate::crdt::write::{Sinking, Writer};
+use crate::crdt::write::{Sinking, Txn, Writer};
 use crate::wire::canonical::Canonical;
 use crate::wire::column::{unzigzag, zigzag};
 use crate::wire::decode::Decoder;
@@ -177,6 +178,41 @@ impl Counter {
         self.note_removed(records.collect());
     }
 
+    /// Writes down what this replica has counted before the transaction, once a transaction.
+    #[inline]
+    fn note_own(&self, txn: &mut Txn, path: &Path<'_>) {
+        if let Some((own, total)) = self.cell.entry(txn.dot.origin)
+            && own.time < txn.dot.time
+        {
+            txn.note_count(path, own.time, total.total);
+        }
+    }
+
+    /// The same where its count is removed: the rows around it may be gone soon, by this transaction or another.
+    fn note_own_removed(&self, txn: &mut Txn, path: &Path<'_>) {
+        self.note_own(txn, path);
+        if self.cell.entry(txn.dot.origin).is_some_and(|(_, own)| own.run < txn.dot.time) {
+            txn.note_way(path);
+        }
+    }
+
+    /// Renames the record that a removal made of what is renamed, if there is one: somebody has seen that then.
+    fn rename_removed(&mut self, renamer: &mut Renamer<'_>, at_fork: Option<(Timestamp, i64)>) {
+        let events = &renamer.events;
+        let mut records = self.removed.take().unwrap_or_default().into_vec();
+        let mut kept = None;
+        for record in records.iter_mut().filter(|record| events.renames(record.dot())) {
+            let (stamp, total) = at_fork.unwrap_or_default();
+            let since = record.total.checked_sub(total);
+            renamer.has_overflown |= since.is_none();
+            let dot = events.successor(record.stamp);
+            kept = at_fork.map(|_| Removed { stamp, total, ..*record });
+            *record = Removed { origin: dot.origin, stamp: dot.time, total: since.unwrap_or_default() };
+        }
+        records.extend(kept);
+        self.note_removed(records);
+    }
+
     fn reading(&self) -> Option<Value> {
         self.is_counting().then(|| Value::Int(self.value()))
     }
@@ -203,6 +239,7 @@ impl Writer<'_, Counter> {
         let in_range = i64::try_from(after).is_ok() || after.unsigned_abs() < exact.unsigned_abs();
         let total = own.total.checked_add(by).filter(|_| in_range).ok_or(CounterOverflow { value, by })?;
         let before_reading = self.txn.recorder.reading(|| self.value.reading());
+        self.value.note_own(self.txn, &self.path);
         let cell = self.value.cell.write_own(dot, Total { total, ..own }, &self.txn.origins);
         let before = Counter { cell, removed: self.value.removed.clone() };
         self.txn.event(&self.path, || before);
@@ -219,6 +256,7 @@ impl Writer<'_, Counter> {
         }
         let before = self.value.clone();
         let reading = self.txn.recorder.reading(|| before.reading());
+        self.value.note_own_removed(self.txn, &self.path);
         self.value.note_all_removed(self.txn.dot.origin);
         self.value.cell.remove(self.txn.dot);
         self.txn.residue = true;
@@ -272,6 +310,7 @@ impl Crdt for Counter {
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
         let before = sinking.txn.recorder.reading(|| self.reading());
+        self.note_own_removed(sinking.txn, path);
         self.note_all_removed(sinking.txn.dot.origin);
         self.cell.sink(sinking.floor);
         sinking.txn.record(path, before, || self.reading());
@@ -312,6 +351,39 @@ impl Crdt for Counter {
         pruning.marks += usize::from(had_residue && !self.has_residue());
         self.has_residue()
     }
+
+    fn rename(&mut self, renamer: &mut Renamer<'_>, path: &Path<'_>) {
+        let at_fork = renamer.count(path.place(renamer.hasher));
+        self.rename_removed(renamer, at_fork);
+        let Renamer { events, origins, has_overflown, .. } = renamer;
+        let own = self.cell.entry(events.former).filter(|(dot, _)| events.renames(*dot));
+        let own = own.map(|(dot, total)| (events.successor(dot.time), *total));
+        self.cell.rename(events, origins);
+        if let Some((dot, before)) = own
+            && let Some(entry) = self.cell.entry_mut(events.successor)
+        {
+            // A run that began before the fork point is cut in two there.
+            let kept = at_fork.filter(|_| before.run <= events.after);
+            let since = before.total.checked_sub(kept.map_or(0, |(_, total)| total));
+            *has_overflown |= since.is_none();
+            let run = if before.run > events.after { events.stamp(before.run) } else { dot.time };
+            *entry = Total { total: since.unwrap_or_default(), run };
+            if let Some((stamp, total)) = kept {
+                // Who removed the count up to there had seen that part, and all of it.
+                let is_removed = self.removed_of(events.former).is_some_and(|removed| removed.stamp >= stamp);
+                if !is_removed {
+                    self.cell.put_former(stamp, Total { total, ..before }, events, origins);
+                }
+                return;
+            }
+        }
+        if let Some((stamp, total)) = at_fork {
+            // The removal that ended that run after the fork point is another replica's now.
+            self.note_removed(vec![Removed { origin: events.former, stamp, total }]);
+        }
+    }
+
+    fn lay(&mut self, _: &[Step], _: u64) {}
 
     fn undo(&mut self, _: &[u32], before: &mut Before) {
         *self = before.take();

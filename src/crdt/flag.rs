@@ -7,6 +7,7 @@ use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::renaming::{Renamer, Step};
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -141,6 +142,12 @@ impl Crdt for Flag {
         pruning.marks += usize::from(had_residue && !has_residue);
         has_residue
     }
+
+    fn rename(&mut self, renamer: &mut Renamer<'_>, _: &Path<'_>) {
+        self.cell.rename(&renamer.events, renamer.origins);
+    }
+
+    fn lay(&mut self, _: &[Step], _: u64) {}
 
     fn undo(&mut self, _: &[u32], before: &mut Before) {
         self.cell = before.take();

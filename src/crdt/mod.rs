@@ -21,6 +21,7 @@ pub(crate) mod map;
 pub(crate) mod merging;
 pub(crate) mod pruning;
 pub(crate) mod register;
+pub(crate) mod renaming;
 pub(crate) mod schema;
 pub(crate) mod set;
 pub(crate) mod shipping;
@@ -38,6 +39,7 @@ use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::renaming::{Renamer, Step};
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -272,6 +274,14 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     /// Forgets what is stable. Returns whether something is left to be forgotten later.
     #[doc(hidden)]
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool;
+
+    /// Renames the events of a replica after a fork point. What is left is to be merged, as what a message holds is.
+    #[doc(hidden)]
+    fn rename(&mut self, renamer: &mut Renamer<'_>, path: &Path<'_>);
+
+    /// Makes sure that the rows on the way to a place are there.
+    #[doc(hidden)]
+    fn lay(&mut self, way: &[Step], seed: u64);
 
     #[doc(hidden)]
     fn undo(&mut self, steps: &[u32], before: &mut Before);

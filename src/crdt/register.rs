@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::renaming::{Renamer, Step};
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -229,6 +230,12 @@ macro_rules! register {
                 pruning.marks += usize::from(had_residue && !has_residue);
                 has_residue
             }
+
+            fn rename(&mut self, renamer: &mut Renamer<'_>, _: &Path<'_>) {
+                self.cell.rename(&renamer.events, renamer.origins);
+            }
+
+            fn lay(&mut self, _: &[Step], _: u64) {}
 
             fn undo(&mut self, _: &[u32], before: &mut Before) {
                 self.cell = before.take();

@@ -13,6 +13,7 @@ use crate::crdt::map::MergeMap;
 use crate::crdt::map::entries::Entries;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::renaming::{Renamer, Step};
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -231,6 +232,14 @@ impl<T: Key> Crdt for OrSet<T> {
 
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         self.elements.prune(pruning)
+    }
+
+    fn rename(&mut self, renamer: &mut Renamer<'_>, path: &Path<'_>) {
+        self.elements.rename(renamer, path);
+    }
+
+    fn lay(&mut self, way: &[Step], seed: u64) {
+        self.elements.lay(way, seed);
     }
 
     fn undo(&mut self, steps: &[u32], before: &mut Before) {

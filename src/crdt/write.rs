@@ -9,8 +9,10 @@ use crate::causal::origin::Origins;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Reading, Recorder};
+use crate::crdt::renaming::{Counted, Place, Step};
 use crate::crdt::undo::UndoLog;
 use crate::crdt::value::Value;
+use crate::wire::hash::KeyHasher;
 
 /// What a transaction in progress knows and has done.
 #[derive(Debug)]
@@ -27,6 +29,11 @@ pub(crate) struct Txn {
     pub(crate) recorder: Recorder,
     /// What keys are hashed with.
     pub(crate) seed: u64,
+    /// The same, at hand for the places of counters.
+    pub(crate) hasher: KeyHasher,
+    /// The own counts that were written or removed, as they were before, and the ways to those whose rows may be gone soon.
+    pub(crate) counted: Vec<Counted>,
+    pub(crate) ways: Vec<(Place, Vec<Step>)>,
     undo: UndoLog,
 }
 
@@ -47,6 +54,9 @@ impl Txn {
             entered: 0,
             recorder: Recorder::default(),
             seed,
+            hasher: KeyHasher::new(seed),
+            counted: Vec::new(),
+            ways: Vec::new(),
             undo: UndoLog::default(),
         }
     }
@@ -59,6 +69,8 @@ impl Txn {
         self.residue = false;
         self.entered = 0;
         self.recorder = Recorder::new(records);
+        self.counted.clear();
+        self.ways.clear();
         self.undo.clear();
     }
 
@@ -79,6 +91,19 @@ impl Txn {
     pub(crate) fn undoable<B: Send + Sync + 'static>(&mut self, path: &Path<'_>, before: B) {
         if !path.is_undone() {
             self.undo.push(path, before);
+        }
+    }
+
+    /// Takes note of the own count at the end of a path, as it was before this transaction.
+    pub(crate) fn note_count(&mut self, path: &Path<'_>, before: Timestamp, total: i64) {
+        let place = path.place(&self.hasher);
+        self.counted.push(Counted { place, before, total });
+    }
+
+    /// Takes note of the way to a counter whose own count is removed, if a later removal of what is around it may drop its row.
+    pub(crate) fn note_way(&mut self, path: &Path<'_>) {
+        if path.keys() > 1 {
+            self.ways.push((path.place(&self.hasher), path.way()));
         }
     }
 

@@ -157,10 +157,12 @@ pub enum MergeError {
     /// Caller: the time given is none: it needs more than 48 bits of milliseconds, and would let stamps of any future in. Pass
     /// Unix time in milliseconds.
     Clock(ClockError),
-    /// Us, or a copy of us: the peer holds events under our id that we never issued. The id is used twice (a clone), or our
-    /// state is older than what we once sent (a restored backup). Stop writing under the id, and go on under a new one.
+    /// Us, or a copy of us: the peer holds our events up to a stamp at which we made no commit, be it before or after our last.
+    /// The id is used twice (a clone of this process, a copied store), or our state is older than what we once sent (a restored
+    /// backup). Merge nothing and send nothing under the id any more: ask peers what they hold of it, and go on under a new one
+    /// by [`Replica::reissue`](crate::Replica::reissue), which keeps what was written here.
     NotIssued {
-        /// The stamp that the peer knows.
+        /// The stamp up to which the peer holds events of our id.
         stamp: Timestamp,
         /// The last that we issued.
         own: Timestamp,
@@ -199,9 +201,9 @@ impl fmt::Display for MergeError {
             Self::Clock(error) => fmt::Display::fmt(error, f),
             Self::NotIssued { stamp, own } => write!(
                 f,
-                "this replica's id has the stamp {stamp} at the peer, and issued none after {own} here: \
+                "this replica's id has the stamp {stamp} at the peer, which was not issued here, where {own} was the last: \
                  it is used twice, or this state is older than what it once sent; \
-                 nothing changed: stop writing under it, and go on under a new id"
+                 nothing changed: send nothing more under it, and go on under a new id with `Replica::reissue`"
             ),
             Self::TooManyReplicas { count } => write!(
                 f,
@@ -215,6 +217,75 @@ impl fmt::Display for MergeError {
 }
 
 impl std::error::Error for MergeError {}
+
+/// Why a replica did not go on under a new id. Nothing changed.
+///
+/// # Example
+/// ```
+/// use driftless::{Config, Counter, ReissueError, Replica, ReplicaId, Stamps, Timestamp};
+///
+/// let mut eu: Replica<Counter> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// let refused = eu.reissue(1_000, eu.id(), Timestamp::ZERO, Stamps::Keep).unwrap_err();
+/// assert_eq!(refused, ReissueError::IdInUse { id: eu.id() });
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReissueError {
+    /// Caller: the id is known here already. Take one that was never used.
+    IdInUse {
+        /// The id.
+        id: ReplicaId,
+    },
+    /// Caller: no commit was made at this stamp, or all members hold later ones, or it was too long ago to tell. Take what
+    /// [`Replica::fork_point`](crate::Replica::fork_point) says.
+    NotACommit {
+        /// The stamp.
+        after: Timestamp,
+    },
+    /// Caller: the time given is none, or the last of all stamps is taken.
+    Clock(ClockError),
+    /// Caller: what was counted since the fork point leaves the range of 64 signed bits in some counter. Reset it first.
+    CounterOverflow,
+    /// The operator: what is held names as many ids already as a message can,
+    /// [`Limits::MAX_REPLICAS`](crate::Limits::MAX_REPLICAS). Use fewer ids.
+    TooManyReplicas {
+        /// How many there would be.
+        count: usize,
+    },
+    /// Caller: a panic of the application's own types ended an earlier merge half-way; see [`WriteError::Poisoned`].
+    Poisoned,
+}
+
+impl fmt::Display for ReissueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IdInUse { id } => write!(
+                f,
+                "the caller gives an id that is known here, {id}; \
+                 nothing changed: give one that was never used"
+            ),
+            Self::NotACommit { after } => write!(
+                f,
+                "the caller gives a fork point, {after}, that cannot be told from what came before it; \
+                 nothing changed: give the one that `Replica::fork_point` returns"
+            ),
+            Self::Clock(error) => fmt::Display::fmt(error, f),
+            Self::CounterOverflow => f.write_str(
+                "the caller counted beyond 64 signed bits between the fork point and now; \
+                 nothing changed: reset the counters that are near the ends of the range",
+            ),
+            Self::TooManyReplicas { count } => write!(
+                f,
+                "the caller's new id would make it {count} replica ids, more than the {} that a message can name; \
+                 nothing changed: write under fewer ids",
+                Limits::MAX_REPLICAS
+            ),
+            Self::Poisoned => f.write_str(POISONED),
+        }
+    }
+}
+
+impl std::error::Error for ReissueError {}
 
 #[cfg(test)]
 mod tests {
@@ -302,6 +373,14 @@ mod tests {
             MergeError::TooManyReplicas { .. } => MergeError::TooManyReplicas { count: 4097 },
             MergeError::Poisoned => MergeError::Poisoned,
         };
+        texts.extend(texts! { ReissueError:
+            ReissueError::IdInUse { .. } => ReissueError::IdInUse { id },
+            ReissueError::NotACommit { .. } => ReissueError::NotACommit { after: stamp },
+            ReissueError::Clock(_) => ReissueError::Clock(ClockError::Exhausted),
+            ReissueError::CounterOverflow => ReissueError::CounterOverflow,
+            ReissueError::TooManyReplicas { .. } => ReissueError::TooManyReplicas { count: 4097 },
+            ReissueError::Poisoned => ReissueError::Poisoned,
+        });
         texts.extend(texts! { PendingError:
             PendingError::OutOfOrder { .. } => PendingError::OutOfOrder { expected: 1, found: 2 },
             PendingError::OtherTransfer => PendingError::OtherTransfer,

@@ -1,9 +1,11 @@
 //! A replica: one copy of the data, which can be written at memory speed and merged with any other.
 
+pub(crate) mod commits;
 pub(crate) mod committed;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod held;
+pub(crate) mod reissue;
 pub(crate) mod request;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use crate::crdt::merging::Merging;
 use crate::crdt::pruning::{Counting, Pruning};
 use crate::crdt::write::{Txn, Writer};
 use crate::delta::Delta;
+use crate::replica::commits::Commits;
 use crate::replica::committed::{Committed, Forgotten, Merged};
 use crate::replica::config::Config;
 use crate::replica::error::{MergeError, TransactError, WriteError};
@@ -72,6 +75,7 @@ pub struct Replica<S> {
     clock: HybridClock,
     held: Held<S>,
     membership: Membership,
+    commits: Commits,
     txn: Txn,
     /// Set while a merge is under way, and for ever if it did not come to its end.
     is_poisoned: bool,
@@ -112,6 +116,7 @@ impl<S: Crdt> Replica<S> {
             clock: HybridClock::default(),
             held,
             membership: Membership::default(),
+            commits: Commits::default(),
             txn,
             is_poisoned: false,
         }
@@ -268,6 +273,7 @@ impl<S: Crdt> Replica<S> {
         }
         self.clock.observe(time);
         self.held.vector.raise(self.txn.dot);
+        self.commits.add(time, &mut self.txn.counted, &mut self.txn.ways);
         self.txn.let_go();
         let changes = std::mem::take(&mut self.txn.recorder).finish();
         Ok(Committed { value, stamp: Some(time), changes })
@@ -381,6 +387,12 @@ impl<S: Crdt> Replica<S> {
     /// ```
     pub fn merge(&mut self, now_ms: u64, delta: Delta<S>) -> Result<Merged, MergeError> {
         self.check(now_ms, &delta)?;
+        let recorder = Recorder::new(self.config.changes);
+        Ok(self.absorb(delta, recorder))
+    }
+
+    /// Merges what may be merged.
+    fn absorb(&mut self, delta: Delta<S>, recorder: Recorder) -> Merged {
         let to_ours = |frontier: &Frontier, remap: &[Origin]| {
             let mut ours = Frontier::default();
             for dot in frontier.iter() {
@@ -395,7 +407,7 @@ impl<S: Crdt> Replica<S> {
         };
         let to = to_ours(&delta.to, &remap);
         if to.within(&self.held.vector) {
-            return Ok(Merged::default());
+            return Merged::default();
         }
         let Held { state, origins, vector, dropped } = &mut self.held;
         let cut = delta.cut.map(|cut| to_ours(&cut, &remap));
@@ -408,7 +420,7 @@ impl<S: Crdt> Replica<S> {
             fresh: Default::default(),
             residue: false,
             conflicts: 0,
-            recorder: Recorder::new(self.config.changes),
+            recorder,
             seed: self.txn.seed,
         };
         // A panic here can only come from the application's `Eq`, `Hash`, `Ord` or `Drop` of a key or value.
@@ -427,7 +439,7 @@ impl<S: Crdt> Replica<S> {
             let own = self.vector();
             self.membership.settle(&own);
         }
-        Ok(Merged { is_news: true, conflicts, changes: recorder.finish_merge() })
+        Merged { is_news: true, conflicts, changes: recorder.finish_merge() }
     }
 
     /// Whether all within a vector is held here.
@@ -449,8 +461,19 @@ impl<S: Crdt> Replica<S> {
         if ids > Limits::MAX_REPLICAS {
             return Err(MergeError::TooManyReplicas { count: ids });
         }
-        if !delta.is_complete() && !delta.from().is_within(&own) {
+        let from = delta.from();
+        self.check_own(&own, &from)?;
+        if !delta.is_complete() && !from.is_within(&own) {
             return Err(MergeError::Gap { vector: own });
+        }
+        Ok(())
+    }
+
+    /// Refuses a vector in which our own entry is none of our commit points.
+    fn check_own(&self, own: &VersionVector, vector: &VersionVector) -> Result<(), MergeError> {
+        let stamp = vector.get(&self.id);
+        if self.commits.is_foreign(stamp) {
+            return Err(MergeError::NotIssued { stamp, own: own.get(&self.id) });
         }
         Ok(())
     }
@@ -463,10 +486,8 @@ impl<S: Crdt> Replica<S> {
         vector: &VersionVector,
     ) -> Result<(), MergeError> {
         Timestamp::new(now_ms, 0).map_err(MergeError::Clock)?;
+        self.check_own(own, vector)?;
         for (id, stamp) in vector.iter().filter(|(id, stamp)| *stamp > own.get(id)) {
-            if id == self.id {
-                return Err(MergeError::NotIssued { stamp, own: own.get(&id) });
-            }
             let bound = now_ms.saturating_add(self.config.max_ahead_ms);
             if stamp.millis() > bound {
                 return Err(MergeError::TooFarAhead { id, stamp, bound_ms: bound });
@@ -581,6 +602,7 @@ impl<S: Crdt> Replica<S> {
         let own = self.vector();
         let cut = self.membership.stable_cut(&self.id, &own);
         let behind = self.membership.behind(&self.id, &own);
+        let stable = cut.get(&self.id);
         let Held { state, origins, dropped, vector } = &mut self.held;
         let cut = Frontier::of(&cut, origins);
         let mut pruning = Pruning {
@@ -596,6 +618,7 @@ impl<S: Crdt> Replica<S> {
         state.prune(&mut pruning);
         *dropped = pruning.dropped;
         self.is_poisoned = false;
+        self.commits.forget(stable);
         Forgotten { rows: pruning.rows, marks: pruning.marks, behind }
     }
 }

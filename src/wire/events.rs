@@ -69,6 +69,13 @@ impl Events {
         self.number_of(self.newest)
     }
 
+    /// The stamps after `after` of what was noted of one place of the table, in order.
+    pub(crate) fn stamps_of(mut self, place: u32, after: Timestamp) -> Vec<Timestamp> {
+        self.sort();
+        let of_place = self.listed.iter().filter(|(stamp, of)| *of == place && *stamp > after);
+        of_place.map(|(stamp, _)| *stamp).collect()
+    }
+
     /// Ends the taking of notes.
     pub(crate) fn sort(&mut self) {
         self.listed.sort_unstable();

@@ -11,6 +11,7 @@ use crate::crdt::map::MergeMap;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::register::{LwwRegister, MvRegister};
+use crate::crdt::renaming::{Renamer, Step};
 use crate::crdt::schema::Schema;
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
@@ -112,6 +113,18 @@ macro_rules! nodes {
             fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
                 match self {
                     $(Self::$kind(state) => state.prune(pruning),)+
+                }
+            }
+
+            fn rename(&mut self, renamer: &mut Renamer<'_>, path: &Path<'_>) {
+                match self {
+                    $(Self::$kind(state) => state.rename(renamer, path),)+
+                }
+            }
+
+            fn lay(&mut self, way: &[Step], seed: u64) {
+                match self {
+                    $(Self::$kind(state) => state.lay(way, seed),)+
                 }
             }
 
@@ -350,6 +363,27 @@ impl Crdt for Field {
             !node.is_bottom()
         });
         has_residue
+    }
+
+    fn rename(&mut self, renamer: &mut Renamer<'_>, path: &Path<'_>) {
+        // The node of a counter that was removed since the fork point may have been forgotten, its count then may not.
+        let counter = Path::unnamed(path, Kind::Counter.number());
+        if renamer.count(counter.place(renamer.hasher)).is_some() {
+            self.node(Kind::Counter);
+        }
+        for node in &mut self.nodes {
+            let path = Path::unnamed(path, node.kind().number());
+            node.rename(renamer, &path);
+        }
+    }
+
+    fn lay(&mut self, way: &[Step], seed: u64) {
+        let Some((kind, rest)) = way.split_first() else {
+            return;
+        };
+        if let Some(kind) = Kind::ALL.into_iter().find(|of| kind.is_field(of.number())) {
+            self.node(kind).lay(rest, seed);
+        }
     }
 
     fn undo(&mut self, steps: &[u32], before: &mut Before) {

@@ -14,6 +14,7 @@ use crate::crdt::map::MergeMap;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::register::{LwwRegister, MvRegister};
+use crate::crdt::renaming::{Renamer, Step};
 use crate::crdt::schema::Schema;
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
@@ -448,6 +449,14 @@ impl Crdt for Document {
 
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         self.fields.prune(pruning)
+    }
+
+    fn rename(&mut self, renamer: &mut Renamer<'_>, path: &Path<'_>) {
+        self.fields.rename(renamer, path);
+    }
+
+    fn lay(&mut self, way: &[Step], seed: u64) {
+        self.fields.lay(way, seed);
     }
 
     fn undo(&mut self, steps: &[u32], before: &mut Before) {

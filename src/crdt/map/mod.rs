@@ -26,6 +26,7 @@ use crate::crdt::map::rows::Rows;
 use crate::crdt::map::standing::Standing;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::renaming::{Renamer, Step};
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -426,6 +427,33 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         let (has_residue, removed) = self.rows.prune(|row| row.prune(pruning));
         pruning.rows += removed;
         has_residue
+    }
+
+    fn rename(&mut self, renamer: &mut Renamer<'_>, path: &Path<'_>) {
+        let mut list = std::mem::take(&mut self.rows).into_list();
+        for (number, row) in list.iter_mut().enumerate() {
+            if let Some(floor) = &mut row.floor {
+                renamer.events.marks(floor);
+            }
+            row.value.rename(renamer, &Path::key(path, number as u32, &row.key));
+            row.standing = Standing::default();
+        }
+        self.rows = Rows::Few(list.into());
+    }
+
+    fn lay(&mut self, way: &[Step], seed: u64) {
+        let Some((key, rest)) = way.split_first().and_then(|(step, rest)| Some((step.key::<K>()?, rest)))
+        else {
+            return;
+        };
+        let number = self.rows.find(key).unwrap_or_else(|| {
+            let row = Row::new(key.clone(), V::bottom(), None);
+            self.rows.add(row, None, true, seed)
+        });
+        self.rows.write(number, |row| {
+            row.value.lay(rest, seed);
+            ((), &[], true)
+        });
     }
 
     fn undo(&mut self, steps: &[u32], before: &mut Before) {
