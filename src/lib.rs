@@ -141,6 +141,7 @@ pub use sync::config::{Admission, SyncConfig};
 pub use sync::endpoint::{Endpoint, Missing, RefusedTransaction};
 pub use sync::error::{LinkId, RefusedWrite, SyncError};
 pub use sync::event::{SchemaConflict, SyncEvent};
+pub use sync::identity::RefusedId;
 pub use sync::roster::{Epoch, Member};
 pub use sync::token::{Token, TokenError};
 pub use wire::error::{DecodeError, EncodeError};

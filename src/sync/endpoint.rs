@@ -33,11 +33,11 @@ use crate::sync::token::Token;
 /// skipped, and what does not arrive is sent again. A connection that keeps frames in order and loses none, such as TCP, is best.
 #[derive(Debug)]
 pub struct Endpoint<S> {
-    shared: Shared<S>,
-    sessions: BTreeMap<LinkId, Session<S>>,
+    pub(crate) shared: Shared<S>,
+    pub(crate) sessions: BTreeMap<LinkId, Session<S>>,
     /// The session that `transmit` looks at first.
     turn: Option<LinkId>,
-    concerns: Vec<Concern>,
+    pub(crate) concerns: Vec<Concern>,
     next_concern: u64,
     forget_ms: u64,
     /// Since when each member is waited for.

@@ -48,8 +48,8 @@ pub enum SyncError {
         /// Who it says it is.
         id: ReplicaId,
     },
-    /// Operator: the link leads to this endpoint itself, or to one that was set up as the same member.
-    OwnMember {
+    /// Operator: the link leads to this endpoint itself.
+    Itself {
         /// Which id it has.
         id: ReplicaId,
     },
@@ -86,11 +86,9 @@ impl fmt::Display for SyncError {
                 "the peer says that it is {id}, which another link is known to lead to; \
                  nothing changed: close the link, and look who is there"
             ),
-            Self::OwnMember { id } => write!(
-                f,
-                "the operator's link leads to {id}, which was set up as this same member; \
-                 nothing changed: give each store a member id of its own"
-            ),
+            Self::Itself { id } => {
+                write!(f, "the operator's link leads back to {id} itself; nothing changed: connect to another member")
+            }
             Self::Merge(error) => fmt::Display::fmt(error, f),
         }
     }

@@ -31,6 +31,14 @@ pub enum SyncEvent {
         /// The region it stands in.
         region: String,
     },
+    /// The peer was set up as the same member as this endpoint: a clone that goes on under an id of its own by now. Data is
+    /// exchanged; but what is forgotten waits for one of the two alone. Give it a member id of its own.
+    SameMember {
+        /// The link.
+        link: LinkId,
+        /// The peer's id.
+        id: ReplicaId,
+    },
     /// The peer refuses to exchange anything with us. Close the link.
     Refused {
         /// The link.

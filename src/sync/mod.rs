@@ -10,6 +10,7 @@ pub(crate) mod endpoint;
 pub(crate) mod error;
 pub(crate) mod event;
 mod frame;
+pub(crate) mod identity;
 mod inbound;
 mod outbound;
 mod points;

@@ -12,6 +12,8 @@ use crate::sync::frame::Points;
 
 /// How many commits of one replica are remembered.
 const MOST: usize = 4096;
+/// How many of those that all members have seen.
+const MOST_STABLE: usize = 512;
 /// How many are passed on with one delta.
 pub(crate) const MOST_AT_ONCE: usize = 1024;
 
@@ -31,6 +33,13 @@ impl Ledger {
         known.drain(..surplus);
     }
 
+    /// The commits of a replica after `after` were those of another copy of it.
+    pub(crate) fn replace(&mut self, id: ReplicaId, after: Timestamp, known: &[Timestamp]) {
+        let points = self.0.entry(id).or_default();
+        points.truncate(points.partition_point(|point| *point <= after));
+        self.note(id, known.iter().copied().filter(|point| *point > after));
+    }
+
     pub(crate) fn of(&self, id: &ReplicaId) -> &[Timestamp] {
         self.0.get(id).map_or(&[], Vec::as_slice)
     }
@@ -44,13 +53,12 @@ impl Ledger {
         known.get(start..end).unwrap_or_default()
     }
 
-    /// Forgets what all members have seen.
+    /// Forgets what all members have seen, but for the newest: a copy of a replica may have parted from it some time ago.
     pub(crate) fn forget(&mut self, stable: &VersionVector) {
-        self.0.retain(|id, points| {
-            let kept = points.partition_point(|point| *point < stable.get(id));
-            points.drain(..kept);
-            !points.is_empty()
-        });
+        for (id, points) in &mut self.0 {
+            let seen = points.partition_point(|point| *point < stable.get(id));
+            points.drain(..seen.saturating_sub(MOST_STABLE));
+        }
     }
 
     /// What goes with a delta: the commits in between that its vectors do not name.
@@ -87,9 +95,11 @@ mod tests {
         assert_eq!(ledger.passed_on(&vector(7), &vector(9)), []);
         assert_eq!(ledger.passed_on(&vector(9), &vector(9)), []);
         ledger.forget(&vector(7));
-        assert_eq!(ledger.of(&A), stamps(&[7, 9]));
-        ledger.forget(&vector(20));
-        assert!(ledger.0.is_empty());
+        assert_eq!(ledger.of(&A), stamps(&[3, 5, 7, 9]), "the newest stay");
+        ledger.note(A, (10..2000).map(Timestamp::from_bits));
+        ledger.forget(&vector(1000));
+        assert_eq!(ledger.of(&A).first(), Some(&Timestamp::from_bits(1000 - MOST_STABLE as u64)));
+        assert_eq!(ledger.of(&A).last(), Some(&Timestamp::from_bits(1999)));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::sync::inbound::{Inbound, Incoming, Parked};
 use crate::sync::outbound::{Outbound, Outgoing};
 use crate::sync::shared::{Shared, hash_of, hash_of_table};
 
+/// How many of a peer's own commits it is told of to begin with, for it to see whether they are its own.
+const NEWEST_POINTS: usize = 16;
+
 /// One link, and what is known of who is at its other end.
 #[derive(Debug)]
 pub(crate) struct Session<S> {
@@ -273,9 +276,16 @@ impl<S: Crdt> Session<S> {
             }
             Frame::Points(told) => {
                 let is_ours = told.id == shared.replica.id();
+                if is_ours && let Err(error) = shared.replica.check_commit_points(&told.points) {
+                    shared.doubt_if(&error);
+                }
                 if let Some(doubt) = shared.doubt.as_mut().filter(|_| is_ours) {
                     doubt.known.extend(told.points);
-                    doubt.is_answered = true;
+                    let is_news = !std::mem::replace(&mut doubt.is_answered, true);
+                    if is_news {
+                        let (link, id, stamp) = (self.link, told.id, doubt.stamp);
+                        shared.events.push_back(SyncEvent::IdInDoubt { link, id, stamp });
+                    }
                 }
                 Ok(())
             }
@@ -327,10 +337,7 @@ impl<S: Crdt> Session<S> {
         let id = hello.id;
         let is_twin = id == shared.replica.id();
         if is_twin && hello.nonce == self.nonce {
-            return refuse(self, SyncError::OwnMember { id });
-        }
-        if !is_twin && hello.member == shared.config().member {
-            return refuse(self, SyncError::OwnMember { id });
+            return refuse(self, SyncError::Itself { id });
         }
         self.is_hello_due |= hello.echo != self.nonce || self.peer.is_some();
         self.told = Said::default();
@@ -356,7 +363,7 @@ impl<S: Crdt> Session<S> {
         self.state = State::Open;
         if is_twin {
             let stamp = hello.request.vector().get(&id);
-            shared.doubt_if(self.link, &MergeError::NotIssued { stamp, own: stamp });
+            shared.doubt_if(&MergeError::NotIssued { stamp, own: stamp });
             return Ok(());
         }
         shared.events.push_back(SyncEvent::Established {
@@ -365,6 +372,15 @@ impl<S: Crdt> Session<S> {
             member: hello.member,
             region: hello.region,
         });
+        // Its vector may hide that it runs twice: where the last commits of both copies have one stamp.
+        let points = shared.ledger.of(&id);
+        if !points.is_empty() {
+            let newest = points.get(points.len().saturating_sub(NEWEST_POINTS)..).unwrap_or_default();
+            self.answers.push(Frame::Points(Told { id, points: newest.to_vec() }));
+        }
+        if hello.member == shared.config().member {
+            shared.events.push_back(SyncEvent::SameMember { link: self.link, id });
+        }
         self.look_at_clocks(shared, now_ms);
         self.vector_came(shared, now_ms, hello.request.vector())?;
         self.look_at_membership(shared, now_ms);
@@ -428,7 +444,7 @@ impl<S: Crdt> Session<S> {
             return Ok(());
         };
         let id = peer.id;
-        match shared.report(self.link, now_ms, id, vector) {
+        match shared.report(now_ms, id, vector) {
             Err(MergeError::NotIssued { .. }) => return Ok(()),
             Err(MergeError::TooFarAhead { id: ahead, stamp, .. }) => {
                 self.came_from_ahead(shared, now_ms, ahead, stamp);
@@ -448,7 +464,7 @@ impl<S: Crdt> Session<S> {
     fn peer_holds(&mut self, shared: &mut Shared<S>, now_ms: u64) -> Result<(), SyncError> {
         if let (Some(peer), Some(outbound)) = (&self.peer, &self.outbound) {
             let confirmed = outbound.confirmed().clone();
-            let _ = shared.report(self.link, now_ms, peer.id, &confirmed);
+            let _ = shared.report(now_ms, peer.id, &confirmed);
             shared.version += 1;
         }
         Ok(())
@@ -495,7 +511,7 @@ impl<S: Crdt> Session<S> {
                     }
                 }
                 vector.extend(differences);
-                match shared.report(self.link, now_ms, id, &vector) {
+                match shared.report(now_ms, id, &vector) {
                     Err(MergeError::TooManyReplicas { count }) => {
                         return Err(MergeError::TooManyReplicas { count }.into());
                     }
@@ -599,7 +615,7 @@ impl<S: Crdt> Session<S> {
         let merged = match shared.replica.merge(now_ms, delta) {
             Ok(merged) => merged,
             Err(error @ MergeError::NotIssued { .. }) => {
-                shared.doubt_if(self.link, &error);
+                shared.doubt_if(&error);
                 return Ok(());
             }
             Err(MergeError::TooFarAhead { id, stamp, .. }) => {

@@ -17,7 +17,6 @@ use crate::replica::held::Snapshot;
 use crate::replica::request::Request;
 use crate::sync::config::SyncConfig;
 use crate::sync::endpoint::Missing;
-use crate::sync::error::LinkId;
 use crate::sync::event::SyncEvent;
 use crate::sync::frame::Points;
 use crate::sync::outbound::Transfer;
@@ -159,26 +158,23 @@ impl<S: Crdt> Shared<S> {
     /// The vector cannot be true. If it has what we never issued, our id is in doubt from now on.
     pub(crate) fn report(
         &mut self,
-        link: LinkId,
         now_ms: u64,
         id: ReplicaId,
         vector: &VersionVector,
     ) -> Result<(), MergeError> {
         if let Err(error) = self.replica.report(now_ms, id, vector) {
-            self.doubt_if(link, &error);
+            self.doubt_if(&error);
             return Err(error);
         }
         Ok(())
     }
 
     /// Whether this error says that our id is used twice.
-    pub(crate) fn doubt_if(&mut self, link: LinkId, error: &MergeError) {
+    pub(crate) fn doubt_if(&mut self, error: &MergeError) {
         if let MergeError::NotIssued { stamp, .. } = error
             && self.doubt.is_none()
         {
-            let id = self.replica.id();
-            self.doubt = Some(Doubt { stamp: *stamp, known: Vec::new(), is_answered: false });
-            self.events.push_back(SyncEvent::IdInDoubt { link, id, stamp: *stamp });
+            self.doubt = Some(Doubt { stamp: *stamp, known: vec![*stamp], is_answered: false });
             self.version += 1;
         }
     }

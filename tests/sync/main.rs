@@ -2,6 +2,7 @@
 
 mod flow;
 mod handshake;
+mod identity;
 mod net;
 mod tokens;
 mod transfer;

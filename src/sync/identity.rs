@@ -1,0 +1,112 @@
+//! Going on under another id.
+
+use std::fmt;
+
+use crate::causal::id::ReplicaId;
+use crate::clock::Timestamp;
+use crate::crdt::Crdt;
+use crate::replica::Replica;
+use crate::replica::error::ReissueError;
+use crate::replica::reissue::{Reissued, Stamps};
+use crate::sync::endpoint::Endpoint;
+
+/// Why an endpoint does not go on under another id. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusedId {
+    /// Caller: the id is not in doubt, or no peer has said yet what it was told of it: wait for
+    /// [`SyncEvent::IdInDoubt`](crate::SyncEvent::IdInDoubt).
+    NotInDoubt,
+    /// The replica refused it.
+    Reissue(ReissueError),
+}
+
+impl fmt::Display for RefusedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInDoubt => f.write_str(
+                "the caller's id is not in doubt, or no peer has said what it holds of it; \
+                 nothing changed: wait for the event that says so",
+            ),
+            Self::Reissue(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for RefusedId {}
+
+impl<S: Crdt> Endpoint<S> {
+    /// Goes on under a fresh id, the answer to [`SyncEvent::IdInDoubt`](crate::SyncEvent::IdInDoubt). What this copy wrote after the two
+    /// parted is issued again under it, once: see [`Replica::reissue`]. All sessions begin anew.
+    ///
+    /// Take the id from the machine's own randomness: a clone has the same generators in memory.
+    ///
+    /// # Errors
+    /// [`RefusedId`]; nothing changed.
+    pub fn reidentify(&mut self, now_ms: u64, new_id: ReplicaId) -> Result<Reissued, RefusedId> {
+        let doubt =
+            self.shared.doubt.as_ref().filter(|doubt| doubt.is_answered).ok_or(RefusedId::NotInDoubt)?;
+        let known = doubt.known.clone();
+        let after = self.shared.replica.fork_point(&self.with_reports(&known));
+        self.go_on_as(now_ms, new_id, after, Stamps::Keep, &known)
+    }
+
+    /// Goes on under a fresh id, with true times: where the clock ran ahead, and is right again, what was written meanwhile
+    /// bears stamps that nobody accepts. All that no peer is known to hold is issued again.
+    ///
+    /// # Errors
+    /// [`RefusedId`]; nothing changed.
+    pub fn reissue_ahead(&mut self, now_ms: u64, new_id: ReplicaId) -> Result<Reissued, RefusedId> {
+        let after = self.shared.replica.fork_point(&self.with_reports(&[]));
+        self.go_on_as(now_ms, new_id, after, Stamps::Anew, &[])
+    }
+
+    /// What peers were told of our commits, and what they are known to hold of them.
+    fn with_reports(&self, known: &[Timestamp]) -> Vec<Timestamp> {
+        let replica = &self.shared.replica;
+        let others = replica.known_vectors().into_iter().filter(|(id, _)| *id != replica.id());
+        let held = others.map(|(_, vector)| vector.get(&replica.id()));
+        known.iter().copied().chain(held).collect()
+    }
+
+    fn go_on_as(
+        &mut self,
+        now_ms: u64,
+        new_id: ReplicaId,
+        after: Timestamp,
+        stamps: Stamps,
+        known: &[Timestamp],
+    ) -> Result<Reissued, RefusedId> {
+        let former = self.shared.replica.id();
+        let reissued =
+            self.shared.replica.reissue(now_ms, new_id, after, stamps).map_err(RefusedId::Reissue)?;
+        let shared = &mut self.shared;
+        shared.doubt = None;
+        // Our commits have other names now; those under the former name are the other copy's.
+        shared.ledger.replace(former, after, known);
+        shared.ledger.note(new_id, shared.replica.commit_points(Timestamp::ZERO, Timestamp::MAX));
+        if shared.persisted.is_some() {
+            // What is on disk bears the names that were given up: nothing leaves before the new ones are there.
+            let config = shared.replica.config().clone();
+            shared.persisted = Some(Replica::new(new_id, config).snapshot());
+        }
+        shared.version += 1;
+        for concern in
+            self.concerns.iter_mut().filter(|concern| concern.author == former && concern.stamp > after)
+        {
+            match stamps {
+                Stamps::Keep => concern.author = new_id,
+                // Whichever stamp it has now, it is not later than the last.
+                Stamps::Anew => {
+                    concern.author = new_id;
+                    concern.stamp = self.shared.replica.vector().get(&new_id);
+                }
+            }
+        }
+        let _ = self.shared.found(now_ms);
+        for session in self.sessions.values_mut() {
+            session.restart(&self.shared, now_ms);
+        }
+        Ok(reissued)
+    }
+}
