@@ -13,6 +13,8 @@
 //! Source: the optimized add-wins set and dotted causal containers of Almeida, Shoker, Baquero, *Delta State Replicated
 //! Data Types* (2018), section 7, with one stamp as the dot and the causal context kept cell by cell.
 
+pub(crate) mod repair;
+
 use std::cmp::Ordering;
 use std::slice;
 

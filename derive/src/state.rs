@@ -14,8 +14,14 @@ macro_rules! code {
 pub(crate) fn implement(input: &Input<'_>) -> TokenStream {
     let name = input.name;
     let (impls, types, wheres) = input.bounded.split_for_impl();
-    let parts =
-        [handle_and_reading(input), merging_and_undoing(input), renaming(input), delta(input), bytes(input)];
+    let parts = [
+        handle_and_reading(input),
+        merging_and_undoing(input),
+        renaming(input),
+        delta(input),
+        bytes(input),
+        audit(input),
+    ];
     code! {
         #[automatically_derived]
         #[allow(clippy::question_mark, reason = "written for any number of fields; with one there is a shorter way")]
@@ -278,6 +284,57 @@ fn bytes(input: &Input<'_>) -> TokenStream {
 
         fn canonical(&self, canonical: &mut ::driftless::derived::Canonical<'_>) {
             #(#canonical)*
+        }
+    }
+}
+
+fn audit(input: &Input<'_>) -> TokenStream {
+    let inner = |number: &u32, name: &str| code!(&::driftless::derived::Path::field(path, #number, #name));
+    let prints = each(input, |Field { ident, of, number, name, .. }| {
+        let inner = inner(number, name);
+        code!(#of::prints(&self.#ident, prints, #inner);)
+    });
+    let locals: Vec<_> = input.fields.iter().map(Field::local).collect();
+    let wanted = each(input, |Field { ident, of, number, name, .. }| {
+        let inner = inner(number, name);
+        code!(#of::wanted(&self.#ident, wanted, #inner))
+    });
+    let whole = each(input, |field @ Field { ident, of, .. }| {
+        let local = field.local();
+        code!(#ident: #local.unwrap_or_else(|| #of::bottom()))
+    });
+    let repair = each(input, |Field { ident, of, number, name, .. }| {
+        let inner = inner(number, name);
+        code!(#of::repair(&mut self.#ident, &mut theirs.#ident, repairing, #inner);)
+    });
+    code! {
+        fn prints(
+            &self,
+            prints: &mut ::driftless::derived::Prints<'_>,
+            path: &::driftless::derived::Path<'_>,
+        ) {
+            #(#prints)*
+        }
+
+        fn wanted(
+            &self,
+            wanted: &mut ::driftless::derived::Wanted<'_>,
+            path: &::driftless::derived::Path<'_>,
+        ) -> ::core::option::Option<Self> {
+            #(let #locals = #wanted;)*
+            if #(#locals.is_none())&&* {
+                return ::core::option::Option::None;
+            }
+            ::core::option::Option::Some(Self { #(#whole),* })
+        }
+
+        fn repair(
+            &mut self,
+            theirs: &mut Self,
+            repairing: &mut ::driftless::derived::Repairing<'_>,
+            path: &::driftless::derived::Path<'_>,
+        ) {
+            #(#repair)*
         }
     }
 }

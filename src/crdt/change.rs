@@ -268,6 +268,13 @@ impl<'a> Path<'a> {
         })
     }
 
+    /// The steps from the root.
+    pub(crate) fn steps(&self) -> Vec<u32> {
+        let mut steps = Vec::new();
+        self.push_steps(&mut steps);
+        steps
+    }
+
     /// Appends the steps from the root.
     #[inline]
     pub(crate) fn push_steps(&self, steps: &mut Vec<u32>) {
@@ -310,7 +317,7 @@ impl<'a> Path<'a> {
         self.up().filter(|path| matches!(path.name, Name::Key(_))).count()
     }
 
-    fn shown(&self) -> ChangePath {
+    pub(crate) fn shown(&self) -> ChangePath {
         let shown = self.shown.get_or_init(|| {
             let above = self.parent.map(Path::shown).unwrap_or_default();
             let item = match self.name {

@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::Origin;
@@ -13,6 +15,7 @@ use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::renaming::{Renamer, Step};
+use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -26,7 +29,7 @@ use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
 
 /// What one replica has counted since it last counted from nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Total {
     total: i64,
     /// The stamp of the first count of the run. A replica whose count was removed begins a new run.
@@ -157,14 +160,15 @@ impl Counter {
         place.ok().map(|place| &self.removed()[place])
     }
 
-    /// Takes records of removals; of two of the same replica's count the later one stands.
+    /// Takes records of removals; of two of the same replica's count the later one stands. (Of two with one stamp, which are a
+    /// fault, the greater one, on both sides.)
     fn note_removed(&mut self, new: Vec<Removed>) {
         if new.is_empty() {
             return;
         }
         let mut records = self.removed.take().unwrap_or_default().into_vec();
         records.extend(new);
-        records.sort_by_key(|removed| (removed.origin, Reverse(removed.stamp)));
+        records.sort_by_key(|removed| (removed.origin, Reverse((removed.stamp, removed.total))));
         records.dedup_by_key(|removed| removed.origin);
         self.removed = Some(records.into());
     }
@@ -456,12 +460,28 @@ impl Crdt for Counter {
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {
         let origins = canonical.origins();
-        let mut live: Vec<_> = self.cell.live().collect();
+        let mut live: SmallVec<[_; 4]> = self.cell.live().collect();
         live.sort_by(|(a, _), (b, _)| origins.cmp(a.origin, b.origin));
         canonical.uint(live.len() as u64);
         for (dot, total) in live {
             canonical.dot(dot);
             canonical.int(self.worth(dot.origin, total));
+        }
+    }
+
+    fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+        let (before, print) = (repairing.recorder.reading(|| self.reading()), repairing.print(self));
+        let mut records = theirs.removed().to_vec();
+        for record in &mut records {
+            record.origin = repairing.remap(record.dot()).origin;
+        }
+        repairing.join_cell(&mut self.cell, &mut theirs.cell, |one, other| one > other);
+        self.note_removed(records);
+        repairing.residue |= self.removed.is_some();
+        if repairing.print(self) != print {
+            repairing.note_place(path);
+            let newest = self.cell.marks().newest(repairing.origins);
+            repairing.record(path, newest, before, || self.reading());
         }
     }
 

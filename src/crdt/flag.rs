@@ -8,6 +8,7 @@ use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::renaming::{Renamer, Step};
+use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -174,6 +175,10 @@ impl Crdt for Flag {
         for (dot, ()) in self.cell.live() {
             canonical.dot(dot);
         }
+    }
+
+    fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+        repairing.join_register(&mut self.cell, &mut theirs.cell, path, read);
     }
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {

@@ -19,9 +19,11 @@ pub(crate) mod document;
 pub(crate) mod flag;
 pub(crate) mod map;
 pub(crate) mod merging;
+pub(crate) mod prints;
 pub(crate) mod pruning;
 pub(crate) mod register;
 pub(crate) mod renaming;
+pub(crate) mod repairing;
 pub(crate) mod schema;
 pub(crate) mod set;
 pub(crate) mod shipping;
@@ -38,8 +40,10 @@ use crate::causal::dot::Marks;
 use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
 use crate::crdt::merging::Merging;
+use crate::crdt::prints::{Prints, Wanted};
 use crate::crdt::pruning::Pruning;
 use crate::crdt::renaming::{Renamer, Step};
+use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -301,6 +305,23 @@ pub trait Crdt: Sized + Send + Sync + 'static {
 
     #[doc(hidden)]
     fn canonical(&self, canonical: &mut Canonical<'_>);
+
+    /// Hashes what is live, row by row. What is neither a map nor made of maps is one row.
+    #[doc(hidden)]
+    fn prints(&self, prints: &mut Prints<'_>, path: &Path<'_>) {
+        prints.leaf(self, path);
+    }
+
+    /// The rows that are asked for, live or not, whole.
+    #[doc(hidden)]
+    fn wanted(&self, wanted: &mut Wanted<'_>, path: &Path<'_>) -> Option<Self> {
+        wanted.leaf(self, path)
+    }
+
+    /// Joins what ought to be equal and is not, by what the two sides remember themselves, whatever their vectors say. It makes
+    /// no difference which side is joined into which.
+    #[doc(hidden)]
+    fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>);
 
     /// Takes off what fits into the next chunk of a transfer.
     #[doc(hidden)]

@@ -10,6 +10,7 @@ use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::renaming::{Renamer, Step};
+use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -271,6 +272,10 @@ macro_rules! register {
 
             fn canonical(&self, canonical: &mut Canonical<'_>) {
                 canonical_entries(&self.cell, canonical);
+            }
+
+            fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+                repairing.join_register(&mut self.cell, &mut theirs.cell, path, $read);
             }
 
             fn split(&mut self, splitter: &mut Splitter) -> Self {

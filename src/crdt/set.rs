@@ -12,8 +12,10 @@ use crate::crdt::flag::Flag;
 use crate::crdt::map::MergeMap;
 use crate::crdt::map::entries::Entries;
 use crate::crdt::merging::Merging;
+use crate::crdt::prints::{Prints, Wanted};
 use crate::crdt::pruning::Pruning;
 use crate::crdt::renaming::{Renamer, Step};
+use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -266,6 +268,19 @@ impl<T: Key> Crdt for OrSet<T> {
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {
         self.elements.canonical(canonical);
+    }
+
+    fn prints(&self, prints: &mut Prints<'_>, path: &Path<'_>) {
+        self.elements.prints(prints, path);
+    }
+
+    fn wanted(&self, wanted: &mut Wanted<'_>, path: &Path<'_>) -> Option<Self> {
+        let elements = self.elements.wanted(wanted, path)?;
+        Some(Self { elements })
+    }
+
+    fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+        self.elements.repair(&mut theirs.elements, repairing, path);
     }
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {

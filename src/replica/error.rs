@@ -167,6 +167,13 @@ pub enum MergeError {
         /// The last that we issued.
         own: Timestamp,
     },
+    /// Caller: this is no delta of [`rows`](crate::Replica::rows) of a peer that has seen the same, so nothing can be
+    /// [repaired](crate::Replica::repair) by it. Exchange deltas, and compare [fingerprints](crate::Replica::fingerprints) once
+    /// the vectors are equal.
+    Unequal {
+        /// What is held.
+        vector: VersionVector,
+    },
     /// Peer, or the operator: with this delta or report more replicas would be known than a message can name,
     /// [`Limits::MAX_REPLICAS`](crate::Limits::MAX_REPLICAS). Use fewer ids.
     TooManyReplicas {
@@ -204,6 +211,11 @@ impl fmt::Display for MergeError {
                 "this replica's id has the stamp {stamp} at the peer, which was not issued here, where {own} was the last: \
                  it is used twice, or this state is older than what it once sent; \
                  nothing changed: send nothing more under it, and go on under a new id with `Replica::reissue`"
+            ),
+            Self::Unequal { vector } => write!(
+                f,
+                "the caller repairs by a delta that is not of rows of a replica that has seen the same, {vector:?}; \
+                 nothing changed: exchange deltas first, and compare again"
             ),
             Self::TooManyReplicas { count } => write!(
                 f,
@@ -370,6 +382,7 @@ mod tests {
             MergeError::TooFarAhead { .. } => MergeError::TooFarAhead { id, stamp, bound_ms: 8 },
             MergeError::Clock(_) => MergeError::Clock(ClockError::NowTooLarge { now_ms: 1 << 48 }),
             MergeError::NotIssued { .. } => MergeError::NotIssued { stamp, own: Timestamp::ZERO },
+            MergeError::Unequal { .. } => MergeError::Unequal { vector: vector.clone() },
             MergeError::TooManyReplicas { .. } => MergeError::TooManyReplicas { count: 4097 },
             MergeError::Poisoned => MergeError::Poisoned,
         };

@@ -143,6 +143,10 @@ impl<S: Crdt> Snapshot<S> {
         Self { held: Arc::new(held) }
     }
 
+    pub(crate) fn held(&self) -> &Held<S> {
+        &self.held
+    }
+
     /// What was held of whom; as [`Replica::vector`](crate::Replica::vector).
     pub fn vector(&self) -> VersionVector {
         self.held.vector()

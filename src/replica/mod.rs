@@ -1,5 +1,6 @@
 //! A replica: one copy of the data, which can be written at memory speed and merged with any other.
 
+pub(crate) mod audit;
 pub(crate) mod commits;
 pub(crate) mod committed;
 pub(crate) mod config;
@@ -400,11 +401,7 @@ impl<S: Crdt> Replica<S> {
             }
             ours
         };
-        let known = delta.origins.ids().iter().map(|id| self.held.origins.get(id));
-        let remap: Vec<Origin> = match known.collect() {
-            Some(remap) => remap,
-            None => self.intern(delta.origins.ids()),
-        };
+        let remap = self.remap(delta.origins.ids());
         let to = to_ours(&delta.to, &remap);
         if to.within(&self.held.vector) {
             return Merged::default();
@@ -494,6 +491,12 @@ impl<S: Crdt> Replica<S> {
             }
         }
         Ok(())
+    }
+
+    /// For each id of an incoming message, what stands for it here.
+    fn remap(&mut self, ids: &[ReplicaId]) -> Vec<Origin> {
+        let known = ids.iter().map(|id| self.held.origins.get(id));
+        known.collect::<Option<_>>().unwrap_or_else(|| self.intern(ids))
     }
 
     fn intern(&mut self, ids: &[ReplicaId]) -> Vec<Origin> {

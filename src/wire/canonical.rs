@@ -1,7 +1,7 @@
 //! The canonical bytes of a live state, and their digest.
 
 use serde::Serialize;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::causal::dot::Dot;
 use crate::causal::origin::{Origin, Origins};
@@ -17,6 +17,8 @@ pub struct Canonical<'a> {
     out: Vec<u8>,
     /// Where full blocks go; `None` keeps all bytes.
     hasher: Option<Box<Xxh3>>,
+    /// Whether blocks went there.
+    is_begun: bool,
 }
 
 impl std::fmt::Debug for Canonical<'_> {
@@ -27,11 +29,11 @@ impl std::fmt::Debug for Canonical<'_> {
 
 impl<'a> Canonical<'a> {
     pub(crate) fn bytes(origins: &'a Origins) -> Self {
-        Self { origins, out: Vec::new(), hasher: None }
+        Self { origins, out: Vec::new(), hasher: None, is_begun: false }
     }
 
     pub(crate) fn digest(origins: &'a Origins) -> Self {
-        Self { origins, out: Vec::new(), hasher: Some(Box::new(Xxh3::new())) }
+        Self { origins, out: Vec::new(), hasher: Some(Box::new(Xxh3::new())), is_begun: false }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -42,6 +44,40 @@ impl<'a> Canonical<'a> {
         let mut hasher = self.hasher.take().unwrap_or_default();
         hasher.update(&self.out);
         hasher.digest128()
+    }
+
+    /// Begins with the name of a row: the way to its map, by the numbers of fields, and its key. Returns the hash of the name.
+    pub(crate) fn begin_row<K: Serialize + ?Sized>(&mut self, fields: &[u32], key: Option<&K>) -> u64 {
+        self.clear();
+        for field in fields {
+            self.out.extend_from_slice(&field.to_be_bytes());
+        }
+        if let Some(key) = key {
+            self.value_whole(key);
+        }
+        xxh3_64(&self.out)
+    }
+
+    /// The hash of all that was written, XXH3 with 64 bits, and an end to it: what comes next is another row.
+    pub(crate) fn end_row(&mut self) -> u64 {
+        let print = match self.hasher.as_mut().filter(|_| self.is_begun) {
+            Some(hasher) => {
+                hasher.update(&self.out);
+                hasher.digest()
+            }
+            None => xxh3_64(&self.out),
+        };
+        self.clear();
+        print
+    }
+
+    /// Forgets all that was written.
+    fn clear(&mut self) {
+        self.out.clear();
+        if let Some(hasher) = self.hasher.as_mut().filter(|_| self.is_begun) {
+            hasher.reset();
+        }
+        self.is_begun = false;
     }
 
     pub(crate) fn origins(&self) -> &'a Origins {
@@ -59,12 +95,17 @@ impl<'a> Canonical<'a> {
     }
 
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
+        self.value_whole(value);
+        self.flush();
+    }
+
+    /// As [`value`](Self::value), without passing it on yet.
+    fn value_whole<T: Serialize + ?Sized>(&mut self, value: &T) {
         // A value that cannot be serialized cannot be shipped either; `Delta::encode` reports it.
         let start = self.out.len();
         if rmp_serde::encode::write(&mut self.out, value).is_err() {
             self.out.truncate(start);
         }
-        self.flush();
     }
 
     pub(crate) fn dot(&mut self, dot: Dot) {
@@ -80,6 +121,7 @@ impl<'a> Canonical<'a> {
         if let Some(hasher) = self.hasher.as_mut().filter(|_| self.out.len() >= BLOCK_BYTES) {
             hasher.update(&self.out);
             self.out.clear();
+            self.is_begun = true;
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Engines with a fault in them, to see the laws fail: a flag in which one step of the engine does something else.
 
 use driftless::derived::{
-    Before, Canonical, DecodeError, Decoder, Encoder, Events, Frontier, Marks, Merging, Path, Pruning, Since,
-    Sinking, Splitter,
+    Before, Canonical, DecodeError, Decoder, Encoder, Events, Frontier, Marks, Merging, Path, Pruning,
+    Repairing, Since, Sinking, Splitter,
 };
 use driftless::{Crdt, Flag, Writer};
 use driftless_testkit::oracle::{Live, Place};
@@ -97,6 +97,10 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {
         self.0.canonical(canonical);
+    }
+
+    fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+        self.0.repair(&mut theirs.0, repairing, path);
     }
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {

@@ -12,6 +12,7 @@ use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::register::{LwwRegister, MvRegister};
 use crate::crdt::renaming::{Renamer, Step};
+use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
@@ -76,6 +77,13 @@ macro_rules! nodes {
                 match (self, theirs) {
                     $((Self::$kind(ours), Self::$kind(theirs)) => ours.join(theirs, merging, path),)+
                     (ours, theirs) => unreachable!("{} joined with {}", ours.kind(), theirs.kind()),
+                }
+            }
+
+            fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+                match (self, theirs) {
+                    $((Self::$kind(ours), Self::$kind(theirs)) => ours.repair(theirs, repairing, path),)+
+                    (ours, theirs) => unreachable!("{} repaired by {}", ours.kind(), theirs.kind()),
                 }
             }
 
@@ -428,6 +436,19 @@ impl Crdt for Field {
         for node in live {
             canonical.uint(u64::from(node.kind().number()));
             node.canonical(canonical);
+        }
+    }
+
+    fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+        for node in &mut self.nodes {
+            let kind = node.kind();
+            if repairing.absence_speaks() && theirs.nodes.iter().all(|other| other.kind() != kind) {
+                node.repair(&mut Node::bottom(kind), repairing, &Path::unnamed(path, kind.number()));
+            }
+        }
+        for node in &mut theirs.nodes {
+            let kind = node.kind();
+            self.node(kind).repair(node, repairing, &Path::unnamed(path, kind.number()));
         }
     }
 

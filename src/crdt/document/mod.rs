@@ -12,9 +12,11 @@ use crate::crdt::counter::{Counter, CounterOverflow};
 use crate::crdt::document::field::Field;
 use crate::crdt::map::MergeMap;
 use crate::crdt::merging::Merging;
+use crate::crdt::prints::{Prints, Wanted};
 use crate::crdt::pruning::Pruning;
 use crate::crdt::register::{LwwRegister, MvRegister};
 use crate::crdt::renaming::{Renamer, Step};
+use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
@@ -483,6 +485,19 @@ impl Crdt for Document {
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {
         self.fields.canonical(canonical);
+    }
+
+    fn prints(&self, prints: &mut Prints<'_>, path: &Path<'_>) {
+        self.fields.prints(prints, path);
+    }
+
+    fn wanted(&self, wanted: &mut Wanted<'_>, path: &Path<'_>) -> Option<Self> {
+        let fields = self.fields.wanted(wanted, path)?;
+        Some(Self { fields })
+    }
+
+    fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+        self.fields.repair(&mut theirs.fields, repairing, path);
     }
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {

@@ -16,6 +16,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
 
+use smallvec::SmallVec;
+
 use crate::causal::dot::Marks;
 use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
@@ -25,8 +27,10 @@ use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
 use crate::crdt::map::standing::Standing;
 use crate::crdt::merging::Merging;
+use crate::crdt::prints::{Prints, Wanted};
 use crate::crdt::pruning::Pruning;
 use crate::crdt::renaming::{Renamer, Step};
+use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
@@ -44,6 +48,8 @@ const LARGE_KEY: usize = 16;
 /// Keys are named in short form if the pairs of one that is named and one that is held are at most two to the power of this: in
 /// one message of 64, at most, two that are held have the same form then, and it is asked for again.
 const SHORT_PAIRS: u32 = 34;
+/// So many keys are ordered without taking memory.
+const FEW_KEYS: usize = 8;
 /// So many rows are looked at to find out whether a map shows what has been seen.
 const LOOKED_AT: usize = 16;
 
@@ -582,13 +588,55 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {
-        let mut live: Vec<_> = self.iter().collect();
+        let mut live: SmallVec<[_; FEW_KEYS]> = self.iter().collect();
         live.sort_unstable_by_key(|(key, _)| *key);
         canonical.uint(live.len() as u64);
         for (key, value) in live {
             canonical.value(key);
             value.canonical(canonical);
         }
+    }
+
+    fn prints(&self, prints: &mut Prints<'_>, path: &Path<'_>) {
+        prints.map(self.iter(), path);
+    }
+
+    fn wanted(&self, wanted: &mut Wanted<'_>, path: &Path<'_>) -> Option<Self> {
+        let fields = path.steps();
+        let rows = self.rows.iter().filter(|row| wanted.wants(&fields, Some(&row.key)));
+        let list: Vec<_> =
+            rows.map(|row| Row::new(row.key.clone(), row.value.fork(), row.floor.clone())).collect();
+        (!list.is_empty()).then(|| Self { rows: Rows::Few(list.into()) })
+    }
+
+    fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
+        let absence_speaks = repairing.absence_speaks();
+        let is_within_row = std::mem::replace(&mut repairing.is_within_row, true);
+        let mut residue = std::mem::take(&mut repairing.residue);
+        let mut is_named = vec![false; if absence_speaks { self.rows.len_with_gaps() } else { 0 }];
+        for incoming in std::mem::take(&mut theirs.rows).into_list() {
+            let found = self.rows.find(&incoming.key);
+            if let Some(is_named) = found.and_then(|number| is_named.get_mut(number as usize)) {
+                *is_named = true;
+            }
+            let before = self.print_of(found, is_within_row, repairing);
+            let number = self.repair_row(found, incoming, repairing, path);
+            residue |= repairing.residue;
+            if self.print_of(number, is_within_row, repairing) != before
+                && let Some(row) = number.and_then(|number| self.rows.row(number))
+            {
+                repairing.rows.push(Path::key(path, 0, &row.key).shown());
+            }
+        }
+        for (number, _) in is_named.iter().enumerate().filter(|(_, is_named)| !**is_named) {
+            let number = number as u32;
+            self.rows.write(number, |row| {
+                row.repair(None, &mut V::bottom(), repairing, path, number);
+                ((), &[], repairing.residue)
+            });
+            residue |= repairing.residue;
+        }
+        (repairing.residue, repairing.is_within_row) = (residue, is_within_row);
     }
 
     /// Takes rows off the end: as many as fit. A row that alone is larger than a chunk is split itself.
@@ -757,6 +805,42 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
         if self.rows.iter().all(Row::is_bottom) {
             self.rows = Rows::default();
         }
+    }
+
+    /// A hash of what is live in a row, if there is any; for rows that lie within no other.
+    fn print_of(
+        &self,
+        number: Option<u32>,
+        is_within_row: bool,
+        repairing: &mut Repairing<'_>,
+    ) -> Option<u64> {
+        let row = self.rows.row(number.filter(|_| !is_within_row)?)?;
+        row.standing.is_live().then(|| repairing.print(&row.value))
+    }
+
+    /// Repairs a row by what is held of it elsewhere. Returns its number, unless there is nothing of it here either.
+    fn repair_row(
+        &mut self,
+        found: Option<u32>,
+        mut incoming: Row<K, V>,
+        repairing: &mut Repairing<'_>,
+        path: &Path<'_>,
+    ) -> Option<u32> {
+        // The log must find the row for whoever lacks any event of what comes in, old as it may be.
+        let mut marks = Marks::default();
+        incoming.raise_marks(&mut marks);
+        marks.remap(|dot| repairing.remap(dot));
+        let floor = incoming.floor.take();
+        if let Some(number) = found {
+            self.rows.write(number, |row| {
+                row.repair(floor, &mut incoming.value, repairing, path, number);
+                ((), marks.as_slice(), repairing.residue)
+            });
+            return found;
+        }
+        let mut row = Row::new(incoming.key, V::bottom(), None);
+        row.repair(floor, &mut incoming.value, repairing, path, u32::MAX);
+        (!row.is_bottom()).then(|| self.rows.add(row, None, repairing.residue, repairing.seed))
     }
 
     fn join_row(

@@ -5,6 +5,7 @@ use crate::crdt::change::Path;
 use crate::crdt::map::standing::Standing;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
+use crate::crdt::repairing::Repairing;
 use crate::crdt::shipping::Since;
 use crate::crdt::{Crdt, Key};
 
@@ -88,6 +89,32 @@ impl<K: Key, V: Crdt> Row<K, V> {
         if let Some(outer) = outer {
             merging.floor = outer;
         }
+    }
+
+    /// Joins what is held elsewhere for the key, where the two ought to be equal; bottom, if nothing is.
+    ///
+    /// On return `repairing` holds the residue of this row alone.
+    pub(super) fn repair(
+        &mut self,
+        floor: Option<Box<Marks>>,
+        value: &mut V,
+        repairing: &mut Repairing<'_>,
+        path: &Path<'_>,
+        step: u32,
+    ) {
+        let outer = (repairing.ours.clone(), repairing.theirs.clone());
+        if let Some(own) = &self.floor {
+            repairing.ours.raise_all(own);
+        }
+        if let Some(mut floor) = floor {
+            floor.remap(|dot| repairing.remap(dot));
+            repairing.theirs.raise_all(&floor);
+            self.floor.get_or_insert_default().raise_all(&floor);
+        }
+        repairing.residue = false;
+        self.value.repair(value, repairing, &Path::key(path, step, &self.key));
+        repairing.residue |= self.floor.is_some() || self.value.is_bottom();
+        (repairing.ours, repairing.theirs) = outer;
     }
 
     /// Forgets what is stable. Returns whether something is left to be forgotten later.
