@@ -1,6 +1,7 @@
-//! Forgetting, and the digest.
+//! Forgetting, and what tells whether two replicas hold the same.
 
 use std::hint::black_box;
+use std::num::NonZeroU16;
 
 use criterion::{BatchSize, Criterion, Throughput};
 
@@ -46,6 +47,19 @@ pub(crate) fn forget(criterion: &mut Criterion) {
         };
         bencher.iter_batched(restored, remove, BatchSize::PerIteration);
     });
+    group.finish();
+}
+
+/// What an audit costs who is asked for it, beside the digest of the same documents.
+pub(crate) fn fingerprints(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("fingerprints of 100,000 documents");
+    group.throughput(Throughput::Elements(DOCUMENTS as u64));
+    group.sample_size(10);
+    let mut ours = replica(1);
+    fill(&mut ours, 0..DOCUMENTS, 100);
+    let buckets = NonZeroU16::new(256).expect("it is not zero");
+    group.bench_function("in 256 buckets", |bencher| bencher.iter(|| ours.fingerprints(buckets)));
+    group.bench_function("the digest", |bencher| bencher.iter(|| ours.digest()));
     group.finish();
 }
 

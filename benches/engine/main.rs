@@ -31,5 +31,6 @@ criterion_group!(
     types::document,
     forgetting::forget,
     forgetting::digest,
+    forgetting::fingerprints,
 );
 criterion_main!(benches);
