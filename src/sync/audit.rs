@@ -1,33 +1,144 @@
 //! Whether two that should hold the same do.
+//!
+//! While their vectors are equal, one of two peers sends a hash of what is live in each of 256 buckets of rows. Where they differ
+//! the rows are compared, those that differ are named, and each side sends them whole, for the other to be repaired by. As soon
+//! as a vector changes meanwhile the audit ends without a result: it never mistakes a write under way for a fault.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
 use crate::crdt::Crdt;
+use crate::crdt::prints::RowPrint;
+use crate::replica::audit::Fingerprints;
 use crate::sync::error::{LinkId, SyncError};
+use crate::sync::event::SyncEvent;
 use crate::sync::frame::Frame;
-use crate::sync::shared::Shared;
+use crate::sync::shared::{Shared, hash_of};
 
-/// What is compared.
+const BUCKETS: NonZeroU16 = match NonZeroU16::new(256) {
+    Some(buckets) => buckets,
+    None => NonZeroU16::MIN,
+};
+/// How many buckets are looked into at once, and how many rows are repaired.
+const MOST_BUCKETS: usize = 8;
+const MOST_ROWS: usize = 256;
+
+/// A step of an audit. Each names the vector that it is of, by its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Audit {
-    /// The vector's hash, and what is held in each bucket.
-    Prints(u64, Vec<u64>),
+    /// The hash of each bucket.
+    Prints { vector: u64, sums: Vec<u64> },
+    /// The rows of the buckets that differ: their ids and hashes.
+    Rows { vector: u64, buckets: Vec<u16>, rows: Vec<(u64, u64)> },
+    /// Rows that differ, as a message of them.
+    Repair { vector: u64, ids: Vec<u64>, message: Vec<u8>, is_answer: bool },
 }
 
-/// When what was last compared.
+/// When the peer was last compared with.
 #[derive(Debug, Default)]
-pub(crate) struct Auditing {}
+pub(crate) struct Auditing {
+    next_ms: Option<u64>,
+}
 
 impl Auditing {
-    pub(crate) fn beat<S: Crdt>(&mut self, _: &Shared<S>, _: u64, _: u64, _: &mut Vec<Frame<'static>>) {}
+    /// A heartbeat of the peer came, with the hash of its vector.
+    pub(crate) fn beat<S: Crdt>(
+        &mut self,
+        shared: &Shared<S>,
+        begins: bool,
+        now_ms: u64,
+        vector: u64,
+        answers: &mut Vec<Frame<'static>>,
+    ) {
+        let next_ms = *self.next_ms.get_or_insert(now_ms.saturating_add(shared.config().audit_ms));
+        let own = shared.replica.vector();
+        if !begins || now_ms < next_ms || own.is_empty() || hash_of(&own) != vector {
+            return;
+        }
+        self.next_ms = Some(now_ms.saturating_add(shared.config().audit_ms));
+        let sums = shared.replica.fingerprints(BUCKETS).sums().to_vec();
+        answers.push(Frame::Audit(Audit::Prints { vector, sums }));
+    }
 
     pub(crate) fn receive<S: Crdt>(
         &mut self,
-        _: &mut Shared<S>,
-        _: LinkId,
-        _: Audit,
-        _: &mut Vec<Frame<'static>>,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        link: LinkId,
+        audit: Audit,
+        answers: &mut Vec<Frame<'static>>,
     ) -> Result<(), SyncError> {
+        let own = hash_of(&shared.replica.vector());
+        match audit {
+            Audit::Prints { vector, sums } if vector == own => {
+                let prints = shared.replica.fingerprints(BUCKETS);
+                let theirs = Fingerprints::from(sums);
+                let buckets: Vec<u16> = prints.differing(&theirs).take(MOST_BUCKETS).collect();
+                if !buckets.is_empty() {
+                    let rows = shared.replica.rows_of(BUCKETS, &buckets);
+                    let rows = rows.into_iter().map(|row| (row.id, row.print)).collect();
+                    answers.push(Frame::Audit(Audit::Rows { vector, buckets, rows }));
+                }
+            }
+            Audit::Rows { vector, buckets, rows } if vector == own => {
+                let ours = shared.replica.rows_of(BUCKETS, &buckets);
+                let ids = differing(&ours, &rows);
+                if !ids.is_empty() {
+                    send(shared, vector, ids, false, answers);
+                }
+            }
+            Audit::Repair { vector, ids, message, is_answer } if vector == own => {
+                let rows = shared.replica.decode(&message)?;
+                if !is_answer {
+                    // Ours as they are now, before they are repaired.
+                    send(shared, vector, ids.clone(), true, answers);
+                }
+                let shown = shown(shared, &ids);
+                let repaired = shared.replica.repair(now_ms, rows)?;
+                let rows = if shown.is_empty() {
+                    repaired.rows.iter().map(ToString::to_string).collect()
+                } else {
+                    shown
+                };
+                shared.events.push_back(SyncEvent::Diverged { link, rows });
+                shared.events.push_back(SyncEvent::Repaired { link, rows: repaired.rows.len() });
+                shared.version += 1;
+                // There may be more.
+                self.next_ms = Some(now_ms);
+            }
+            Audit::Prints { .. } | Audit::Rows { .. } | Audit::Repair { .. } => {}
+        }
         Ok(())
+    }
+}
+
+/// The rows that are on one side alone, or not the same on both.
+fn differing(ours: &[RowPrint], theirs: &[(u64, u64)]) -> Vec<u64> {
+    let ours: BTreeMap<u64, u64> = ours.iter().map(|row| (row.id, row.print)).collect();
+    let theirs: BTreeMap<u64, u64> = theirs.iter().copied().collect();
+    let differs = |id: &&u64| ours.get(*id) != theirs.get(*id);
+    let only_there = theirs.keys().filter(|id| !ours.contains_key(id));
+    ours.keys().filter(differs).chain(only_there).copied().take(MOST_ROWS).collect()
+}
+
+/// What the rows are called that are held here.
+fn shown<S: Crdt>(shared: &Shared<S>, ids: &[u64]) -> Vec<String> {
+    let all: Vec<u16> = (0..BUCKETS.get()).collect();
+    let rows = shared.replica.rows_of(BUCKETS, &all);
+    rows.iter().filter(|row| ids.contains(&row.id)).map(|row| row.path.to_string()).collect()
+}
+
+fn send<S: Crdt>(
+    shared: &mut Shared<S>,
+    vector: u64,
+    ids: Vec<u64>,
+    is_answer: bool,
+    answers: &mut Vec<Frame<'static>>,
+) {
+    // What cannot be written is told when it is to be shipped.
+    if let Ok(message) = shared.replica.rows(&ids).encode() {
+        answers.push(Frame::Audit(Audit::Repair { vector, ids, message, is_answer }));
     }
 }

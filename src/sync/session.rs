@@ -289,7 +289,7 @@ impl<S: Crdt> Session<S> {
                 }
                 Ok(())
             }
-            Frame::Audit(audit) => self.audit.receive(shared, self.link, audit, &mut self.answers),
+            Frame::Audit(audit) => self.audit.receive(shared, now_ms, self.link, audit, &mut self.answers),
             Frame::Hello(_) | Frame::Refuse(_) => Ok(()),
         }
     }
@@ -488,6 +488,7 @@ impl<S: Crdt> Session<S> {
             peer.peers = peers;
         }
         let id = peer.id;
+        let peer_id = id;
         self.told.is_asked |= beat.asks;
         self.look_at_clocks(shared, now_ms);
         if let Some(vector) = &beat.news {
@@ -521,7 +522,8 @@ impl<S: Crdt> Session<S> {
             }
             shared.version += 1;
         }
-        self.audit.beat(shared, now_ms, beat.vector, &mut self.answers);
+        let begins = shared.replica.id() < peer_id && self.state == State::Open;
+        self.audit.beat(shared, begins, now_ms, beat.vector, &mut self.answers);
         Ok(())
     }
 
