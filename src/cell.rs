@@ -13,6 +13,7 @@
 //! Source: the optimized add-wins set and dotted causal containers of Almeida, Shoker, Baquero, *Delta State Replicated
 //! Data Types* (2018), section 7, with one stamp as the dot and the causal context kept cell by cell.
 
+pub(crate) mod rename;
 pub(crate) mod repair;
 
 use std::cmp::Ordering;
@@ -23,7 +24,6 @@ use smallvec::{SmallVec, smallvec};
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::{Origin, Origins};
-use crate::causal::renaming::Renaming;
 use crate::clock::Timestamp;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -455,25 +455,6 @@ impl<T> Cell<T> {
         false
     }
 
-    /// Renames events. Returns whether any of them touched the cell.
-    pub(crate) fn rename(&mut self, renaming: &Renaming, origins: &Origins) -> bool {
-        let is_touched = match self {
-            Self::One { time, origin, .. } => renaming.renames(Dot { origin: *origin, time: *time }),
-            Self::Other(many) => {
-                many.as_ref().is_some_and(|many| many.seen.time(renaming.former) > renaming.after)
-            }
-        };
-        if !is_touched {
-            return false;
-        }
-        let mut many = self.take_many();
-        many.live.iter_mut().for_each(|live| live.dot = renaming.dot(live.dot));
-        many.live.sort_by(|a, b| a.dot.order(b.dot, origins));
-        renaming.marks(&mut many.seen);
-        self.put(many);
-        true
-    }
-
     /// The live payload that `origin` wrote, to be changed.
     pub(crate) fn entry_mut(&mut self, of: Origin) -> Option<&mut T> {
         match self {
@@ -483,15 +464,6 @@ impl<T> Cell<T> {
                 Some(&mut live.value)
             }
         }
-    }
-
-    /// Puts a payload beside what is live, of the former id of a renaming: the newest of its events here that kept its name.
-    pub(crate) fn put_former(&mut self, time: Timestamp, value: T, renaming: &Renaming, origins: &Origins) {
-        let dot = Dot { origin: renaming.former, time };
-        let mut many = self.take_many();
-        renaming.lower(&mut many.seen, time);
-        many.insert(Live { dot, value }, origins);
-        self.put(many);
     }
 
     /// Takes the cell apart, into the general form.

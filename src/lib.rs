@@ -145,6 +145,7 @@ pub use sync::error::{LinkId, RefusedWrite, SyncError};
 pub use sync::event::{SchemaConflict, SyncEvent};
 pub use sync::identity::RefusedId;
 pub use sync::roster::{Epoch, Member};
+pub use sync::status::{Blocking, LinkState, PeerStatus};
 pub use sync::token::{Token, TokenError};
 pub use wire::error::{DecodeError, EncodeError};
 pub use wire::limits::Limits;

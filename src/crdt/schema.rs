@@ -7,6 +7,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// So many places are described, and no more.
 const MOST: usize = 4096;
 
+/// The name of a field, and what describes it.
+type Described = (&'static str, fn(&mut Schema));
+
 /// The shape of a state, place by place. Two replicas that exchange data must have the same; the types of keys and of plain
 /// values are not part of it.
 #[doc(hidden)]
@@ -33,7 +36,7 @@ impl Schema {
     }
 
     /// The fields of a struct.
-    pub fn fields<S: 'static>(&mut self, fields: &[(&'static str, fn(&mut Schema))]) {
+    pub fn fields<S: 'static>(&mut self, fields: &[Described]) {
         let of = TypeId::of::<S>();
         if let Some(place) = self.around.iter().rev().position(|around| *around == of) {
             return self.leaf(&format!("itself, {} up", place.saturating_add(1)));

@@ -34,8 +34,8 @@ pub enum Held {
 
 /// Who holds a write, counted by member against the membership when the write was made.
 ///
-/// A member counts once, whatever it is called and by how many links it is heard of, and only if it was one then. Who came later does
-/// not count; who left since is still counted among those asked.
+/// A member counts once, whatever it is called and by how many links it is heard of, and only if it was one then. Who came
+/// later does not count; who left since is still counted among those asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holders {

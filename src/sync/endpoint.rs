@@ -22,7 +22,7 @@ use crate::sync::token::Token;
 
 /// A replica that keeps itself in step with others: the protocol, without I/O.
 ///
-/// The caller owns the connections, the clock and the buffers. It tells the endpoint what happens, and does what the endpoint says:
+/// The caller owns the connections, the clock and the buffers. It tells the endpoint what happens, and does what it says:
 ///
 /// 1. It calls [`link_up`](Self::link_up), [`link_down`](Self::link_down), [`receive`](Self::receive), [`write`](Self::write) and
 ///    the others as things happen, and [`tick`](Self::tick) at the [`deadline`](Self::deadline).
@@ -41,7 +41,7 @@ pub struct Endpoint<S> {
     next_concern: u64,
     forget_ms: u64,
     /// Since when each member is waited for.
-    waiting: BTreeMap<ReplicaId, u64>,
+    pub(crate) waiting: BTreeMap<ReplicaId, u64>,
 }
 
 /// Of a replica, how far its events are held and how far they would have to be.
@@ -160,7 +160,8 @@ impl<S: Crdt> Endpoint<S> {
 
     // ---- links ----
 
-    /// A connection to a peer is there. `principal` is who the transport says it is, if it does; `nonce` is a fresh random number.
+    /// A connection to a peer is there. `principal` is who the transport says it is, if it does; `nonce` is a fresh random
+    /// number.
     pub fn link_up(&mut self, now_ms: u64, link: LinkId, principal: Option<String>, nonce: u64) {
         self.link_down(now_ms, link);
         let session = Session::new(link, principal, nonce, &self.shared, now_ms);

@@ -36,8 +36,8 @@ impl fmt::Display for RefusedId {
 impl std::error::Error for RefusedId {}
 
 impl<S: Crdt> Endpoint<S> {
-    /// Goes on under a fresh id, the answer to [`SyncEvent::IdInDoubt`](crate::SyncEvent::IdInDoubt). What this copy wrote after the two
-    /// parted is issued again under it, once: see [`Replica::reissue`]. All sessions begin anew.
+    /// Goes on under a fresh id, the answer to [`SyncEvent::IdInDoubt`](crate::SyncEvent::IdInDoubt). What this copy wrote after
+    /// the two parted is issued again under it, once: see [`Replica::reissue`]. All sessions begin anew.
     ///
     /// Take the id from the machine's own randomness: a clone has the same generators in memory.
     ///

@@ -17,4 +17,5 @@ mod points;
 pub(crate) mod roster;
 mod session;
 mod shared;
+pub(crate) mod status;
 pub(crate) mod token;

@@ -44,6 +44,12 @@ impl Ledger {
         self.0.get(id).map_or(&[], Vec::as_slice)
     }
 
+    /// The first after `after`.
+    pub(crate) fn first_after(&self, id: &ReplicaId, after: Timestamp) -> Option<Timestamp> {
+        let known = self.of(id);
+        known.get(known.partition_point(|point| *point <= after)).copied()
+    }
+
     /// The newest after `after` and before `before`.
     pub(crate) fn between(&self, id: &ReplicaId, after: Timestamp, before: Timestamp) -> &[Timestamp] {
         let known = self.of(id);

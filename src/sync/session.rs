@@ -512,12 +512,9 @@ impl<S: Crdt> Session<S> {
                     }
                 }
                 vector.extend(differences);
-                match shared.report(now_ms, id, &vector) {
-                    Err(MergeError::TooManyReplicas { count }) => {
-                        return Err(MergeError::TooManyReplicas { count }.into());
-                    }
-                    // Who told it to the peer is not the peer, and may be told otherwise soon.
-                    Ok(()) | Err(_) => {}
+                // Who told it to the peer is not the peer, and may be told otherwise soon.
+                if let Err(error @ MergeError::TooManyReplicas { .. }) = shared.report(now_ms, id, &vector) {
+                    return Err(error.into());
                 }
             }
             shared.version += 1;

@@ -232,7 +232,8 @@ impl<S: Subject> World<S> {
         Ok(())
     }
 
-    /// The second copy meets one of the others, as a session does: first what that has been told is checked, then its vector, then
+    /// The second copy meets one of the others, as a session does: first what that has been told is checked, then its vector,
+    /// then
     /// what it sends. It is found out there, or takes what comes.
     pub(crate) fn meet(&mut self, with: usize) -> Outcome {
         let Side { replica: other, told, .. } = &self.sides[with];
