@@ -1,0 +1,159 @@
+//! Who is at the other end, and whether anything is exchanged with it.
+
+use crate::causal::vector::VersionVector;
+use crate::crdt::Crdt;
+use crate::replica::error::MergeError;
+use crate::sync::error::SyncError;
+use crate::sync::event::SyncEvent;
+use crate::sync::frame::{Frame, Hello, Refusal, Told, VERSIONS};
+use crate::sync::inbound::Inbound;
+use crate::sync::outbound::Outbound;
+use crate::sync::session::{NEWEST_POINTS, Peer, Said, Session, State};
+use crate::sync::shared::Shared;
+
+/// How far the first of two times is ahead of the second, in milliseconds.
+pub(super) fn ahead(theirs_ms: u64, ours_ms: u64) -> i64 {
+    let by_ms = i64::try_from(theirs_ms.abs_diff(ours_ms)).unwrap_or(i64::MAX);
+    if theirs_ms >= ours_ms { by_ms } else { -by_ms }
+}
+
+impl<S: Crdt> Session<S> {
+    /// A hello came: checks who is there, and begins.
+    pub(super) fn greeted(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        hello: Hello,
+        is_known_elsewhere: impl Fn(&Hello) -> bool,
+    ) -> Result<(), SyncError> {
+        if self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce) {
+            // Once more. Perhaps ours was lost.
+            self.is_hello_due |= hello.echo != self.nonce;
+            return Ok(());
+        }
+        let refuse = |this: &mut Self, error: SyncError| {
+            this.state = State::Refused;
+            this.peer = None;
+            let places = if error == SyncError::Schema { shared.schema.places() } else { &[] };
+            let refusal = Refusal {
+                nonce: hello.nonce,
+                own: this.nonce,
+                reason: error.to_string(),
+                places: places.to_vec(),
+            };
+            this.answers.push(Frame::Refuse(refusal));
+            Err(error)
+        };
+        let is_spoken = hello.versions.0 <= VERSIONS.1 && VERSIONS.0 <= hello.versions.1;
+        if !is_spoken {
+            return refuse(self, SyncError::Version { theirs: hello.versions });
+        }
+        if hello.cluster != shared.config().cluster {
+            return refuse(self, SyncError::OtherCluster);
+        }
+        if hello.schema != shared.schema.hash() {
+            return refuse(self, SyncError::Schema);
+        }
+        if is_known_elsewhere(&hello) {
+            return refuse(self, SyncError::Impostor { id: hello.id });
+        }
+        self.heard_ms = now_ms;
+        let id = hello.id;
+        let is_twin = id == shared.replica.id();
+        if is_twin && hello.nonce == self.nonce {
+            return refuse(self, SyncError::Itself { id });
+        }
+        self.is_hello_due |= hello.echo != self.nonce || self.peer.is_some();
+        self.told = Said::default();
+        let limits = shared.replica.config().limits;
+        let mut outbound = Outbound::new(hello.request.clone(), shared.config(), now_ms);
+        let gathered = hello.pending.iter().find(|(from, _)| *from == shared.replica.id());
+        if let (Some(transfer), Some((_, gathered))) = (shared.suspended.remove(&id), gathered) {
+            outbound.resume(transfer, *gathered);
+        }
+        self.inbound = Inbound::new(&limits);
+        if let Some(pending) = shared.gathered.remove(&id) {
+            self.inbound.pending = pending;
+        }
+        self.outbound = Some(outbound);
+        self.peer = Some(Peer {
+            id,
+            member: hello.member,
+            region: hello.region.clone(),
+            nonce: hello.nonce,
+            peers: hello.peers,
+            ahead_ms: ahead(hello.now_ms, now_ms),
+        });
+        self.state = State::Open;
+        if is_twin {
+            let stamp = hello.request.vector().get(&id);
+            shared.doubt_if(&MergeError::NotIssued { stamp, own: stamp });
+            return Ok(());
+        }
+        shared.events.push_back(SyncEvent::Established {
+            link: self.link,
+            id,
+            member: hello.member,
+            region: hello.region,
+        });
+        // Its vector may hide that it runs twice: where the last commits of both copies have one stamp.
+        let points = shared.ledger.of(&id);
+        if !points.is_empty() {
+            let newest = points.get(points.len().saturating_sub(NEWEST_POINTS)..).unwrap_or_default();
+            self.answers.push(Frame::Points(Told { id, points: newest.to_vec() }));
+        }
+        if hello.member == shared.config().member {
+            shared.events.push_back(SyncEvent::SameMember { link: self.link, id });
+        }
+        self.look_at_clocks(shared, now_ms);
+        self.vector_came(shared, now_ms, hello.request.vector())?;
+        self.look_at_membership(shared, now_ms);
+        shared.version += 1;
+        Ok(())
+    }
+
+    /// Lets a peer in that is no member, or asks the operator to.
+    pub(crate) fn look_at_membership(&mut self, shared: &mut Shared<S>, now_ms: u64) {
+        let Some(peer) = &self.peer else {
+            return;
+        };
+        if !matches!(self.state, State::Open | State::Waiting) {
+            return;
+        }
+        if shared.lets_in(now_ms, peer) {
+            self.state = State::Open;
+        } else if self.state == State::Open {
+            self.state = State::Waiting;
+            let (member, region) = (peer.member, peer.region.clone());
+            shared.events.push_back(SyncEvent::JoinRequest { link: self.link, member, region });
+        }
+    }
+
+    /// Whether the clocks of the two are close enough.
+    pub(super) fn look_at_clocks(&mut self, shared: &mut Shared<S>, now_ms: u64) {
+        let Some(peer) = &self.peer else {
+            return;
+        };
+        let by_ms = peer.ahead_ms.unsigned_abs();
+        let is_far = by_ms > shared.replica.config().max_ahead_ms;
+        let ahead = if peer.ahead_ms > 0 { peer.id } else { shared.replica.id() };
+        match &self.state {
+            State::Open if is_far => {
+                self.state = State::Apart { ahead, by_ms };
+                shared.events.push_back(SyncEvent::ClocksApart { link: self.link, ahead, by_ms });
+            }
+            State::Apart { .. } if is_far => self.state = State::Apart { ahead, by_ms },
+            State::Apart { .. } => {
+                self.state = State::Open;
+                shared.events.push_back(SyncEvent::ClocksRight { link: self.link });
+                // What was not taken is lost.
+                let request = crate::replica::request::Request::from(VersionVector::new());
+                let own = shared.told();
+                if let Some(outbound) = &mut self.outbound {
+                    outbound.restart(&request, None, &own, shared.config(), now_ms);
+                }
+            }
+            State::Greeting | State::Waiting | State::Open | State::Refused => {}
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What comes in.
+
+use crate::causal::id::ReplicaId;
+use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
+use crate::crdt::Crdt;
+use crate::crdt::schema::difference;
+use crate::delta::Delta;
+use crate::replica::error::MergeError;
+use crate::sync::error::SyncError;
+use crate::sync::event::{SchemaConflict, SyncEvent};
+use crate::sync::frame::{Beat, Frame, Hello, Points, Progress, Refusal, Told};
+use crate::sync::inbound::{Incoming, Parked};
+use crate::sync::session::greeting::ahead;
+use crate::sync::session::{Session, State};
+use crate::sync::shared::{Shared, hash_of};
+
+impl<S: Crdt> Session<S> {
+    pub(crate) fn receive(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        bytes: &[u8],
+        is_known_elsewhere: impl Fn(&Hello) -> bool,
+    ) -> Result<(), SyncError> {
+        let Some(frame) = Frame::read(bytes, self.seal())? else {
+            return Ok(());
+        };
+        self.idle_at = 0;
+        match frame {
+            Frame::Hello(hello) => return self.greeted(shared, now_ms, *hello, is_known_elsewhere),
+            Frame::Refuse(refusal) => {
+                // Both refuse where the shapes differ: the places of the other side say where.
+                let is_news = self.state != State::Refused || !refusal.places.is_empty();
+                if refusal.nonce == self.nonce && is_news {
+                    let conflict = Some(refusal.places).filter(|places| !places.is_empty());
+                    let conflict = conflict.and_then(|theirs| difference(shared.schema.places(), &theirs));
+                    let conflict = conflict.map(|(ours, theirs)| SchemaConflict { ours, theirs });
+                    if conflict.is_some() && self.state != State::Refused {
+                        // The peer does not know ours.
+                        let (nonce, places) = (refusal.own, shared.schema.places().to_vec());
+                        let reason = SyncError::Schema.to_string();
+                        self.answers.push(Frame::Refuse(Refusal { nonce, own: self.nonce, reason, places }));
+                    }
+                    self.state = State::Refused;
+                    let (link, reason) = (self.link, refusal.reason);
+                    shared.events.push_back(SyncEvent::Refused { link, reason, conflict });
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        if self.peer.is_none() || self.state == State::Refused {
+            // Before the hello that it comes after.
+            return Ok(());
+        }
+        self.heard_ms = now_ms;
+        match frame {
+            Frame::Delta { seq, points, progress, message } => {
+                self.delta_came(shared, now_ms, seq, points, progress, message)
+            }
+            Frame::Ack { seq, is_merged } => {
+                if let Some(outbound) = &mut self.outbound {
+                    outbound.acknowledge(seq, is_merged, shared.config(), now_ms);
+                }
+                self.peer_holds(shared, now_ms)
+            }
+            Frame::Gap { request, pending } => {
+                self.vector_came(shared, now_ms, request.vector())?;
+                let own = shared.told();
+                if let Some(outbound) = &mut self.outbound {
+                    outbound.restart(&request, pending, &own, shared.config(), now_ms);
+                }
+                Ok(())
+            }
+            Frame::Beat(beat) => self.beat_came(shared, now_ms, *beat),
+            Frame::AskPoints { id } => {
+                let mut points = shared.ledger.of(&id).to_vec();
+                points.push(shared.replica.vector().get(&id));
+                self.answers.push(Frame::Points(Told { id, points }));
+                Ok(())
+            }
+            Frame::Points(told) => {
+                let is_ours = told.id == shared.replica.id();
+                if is_ours && let Err(error) = shared.replica.check_commit_points(&told.points) {
+                    shared.doubt_if(&error);
+                }
+                if let Some(doubt) = shared.doubt.as_mut().filter(|_| is_ours) {
+                    doubt.known.extend(told.points);
+                    let is_news = !std::mem::replace(&mut doubt.is_answered, true);
+                    if is_news {
+                        let (link, id, stamp) = (self.link, told.id, doubt.stamp);
+                        shared.events.push_back(SyncEvent::IdInDoubt { link, id, stamp });
+                    }
+                }
+                Ok(())
+            }
+            Frame::Audit(audit) => self.audit.receive(shared, now_ms, self.link, audit, &mut self.answers),
+            Frame::Hello(_) | Frame::Refuse(_) => Ok(()),
+        }
+    }
+
+    /// The peer said what it holds.
+    pub(super) fn vector_came(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        vector: &VersionVector,
+    ) -> Result<(), SyncError> {
+        let Some(peer) = &self.peer else {
+            return Ok(());
+        };
+        let id = peer.id;
+        match shared.report(now_ms, id, vector) {
+            Err(MergeError::NotIssued { .. }) => return Ok(()),
+            Err(MergeError::TooFarAhead { id: ahead, stamp, .. }) => {
+                self.came_from_ahead(shared, now_ms, ahead, stamp);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+            Ok(()) => {}
+        }
+        shared.told.entry(id).or_default().join(vector);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.confirm(vector, shared.config(), now_ms);
+        }
+        Ok(())
+    }
+
+    /// What the peer confirmed is known of it from now on.
+    fn peer_holds(&mut self, shared: &mut Shared<S>, now_ms: u64) -> Result<(), SyncError> {
+        if let (Some(peer), Some(outbound)) = (&self.peer, &self.outbound) {
+            let confirmed = outbound.confirmed().clone();
+            let _ = shared.report(now_ms, peer.id, &confirmed);
+            shared.version += 1;
+        }
+        Ok(())
+    }
+
+    /// A stamp came in that is too far ahead.
+    fn came_from_ahead(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        ahead: ReplicaId,
+        stamp: Timestamp,
+    ) {
+        let by_ms = stamp.millis().saturating_sub(now_ms);
+        if self.state == State::Open && self.ahead != Some(ahead) {
+            self.ahead = Some(ahead);
+            shared.events.push_back(SyncEvent::ClocksApart { link: self.link, ahead, by_ms });
+        }
+    }
+
+    fn beat_came(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        beat: Beat,
+    ) -> Result<(), SyncError> {
+        let Some(peer) = &mut self.peer else {
+            return Ok(());
+        };
+        peer.ahead_ms = ahead(beat.now_ms, now_ms);
+        if let Some(peers) = beat.peers {
+            peer.peers = peers;
+        }
+        let id = peer.id;
+        let peer_id = id;
+        self.told.is_asked |= beat.asks;
+        self.look_at_clocks(shared, now_ms);
+        if let Some(vector) = &beat.news {
+            self.vector_came(shared, now_ms, vector)?;
+            shared.version += 1;
+        }
+        let Some(told) = shared.told.get(&id) else {
+            self.told.asks = true;
+            return Ok(());
+        };
+        if hash_of(told) != beat.vector {
+            // What was said before was lost.
+            self.told.asks = true;
+        } else if let Some(table) = beat.table {
+            let base = told.clone();
+            for (id, differences) in table {
+                let mut vector = VersionVector::new();
+                for (id, stamp) in &base {
+                    if !differences.iter().any(|(other, _)| other == id) {
+                        vector.raise(id, stamp);
+                    }
+                }
+                vector.extend(differences);
+                // Who told it to the peer is not the peer, and may be told otherwise soon.
+                if let Err(error @ MergeError::TooManyReplicas { .. }) = shared.report(now_ms, id, &vector) {
+                    return Err(error.into());
+                }
+            }
+            shared.version += 1;
+        }
+        let begins = shared.replica.id() < peer_id && self.state == State::Open;
+        self.audit.beat(shared, begins, now_ms, beat.vector, &mut self.answers);
+        Ok(())
+    }
+
+    fn delta_came(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        seq: u64,
+        points: Points,
+        progress: Progress,
+        message: &[u8],
+    ) -> Result<(), SyncError> {
+        if self.state != State::Open || shared.doubt.is_some() {
+            return Ok(());
+        }
+        let bytes = message.len();
+        let parked = |what, points| Parked { since_ms: now_ms, seq, points, what, bytes };
+        let delta = match shared.replica.decode(message) {
+            // It names an id or a key in short form that what comes before it brings.
+            Err(MergeError::Gap { .. }) => {
+                let what = Incoming::Message(message.to_vec());
+                self.inbound.park(parked(what, points), shared.config());
+                return Ok(());
+            }
+            decoded => decoded?,
+        };
+        let is_chunk = delta.is_chunk();
+        if is_chunk {
+            // They come with the first chunk alone, and are true whether or not the others come.
+            shared.note_points(&points, &shared.replica.vector(), &delta.to());
+            if progress.chunk == 0 {
+                self.rows = 0;
+            }
+            let rows = progress.rows;
+            self.rows = self.rows.max(rows);
+        }
+        match self.inbound.pending.push(delta) {
+            Ok(Some(whole)) => {
+                let parked = parked(Incoming::Whole(whole), points);
+                self.take(shared, now_ms, parked)
+            }
+            Ok(None) => {
+                self.inbound.acknowledge(seq, false);
+                if progress.rows > 0 {
+                    let (rows, of) = (self.rows.saturating_sub(progress.rows), self.rows);
+                    shared.events.push_back(SyncEvent::Progress { link: self.link, rows, of });
+                }
+                Ok(())
+            }
+            // A chunk was lost, repeated, or is of another transfer: the sender goes on from what is gathered.
+            Err(_) => {
+                self.inbound.is_gap = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Merges what came, or keeps it if it goes on from what has not come yet.
+    fn take(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        parked: Parked<S>,
+    ) -> Result<(), SyncError> {
+        let Parked { since_ms, seq, points, what, bytes } = parked;
+        let delta = match what {
+            Incoming::Whole(delta) => delta,
+            Incoming::Message(message) => match shared.replica.decode(&message) {
+                Err(MergeError::Gap { .. }) => {
+                    let what = Incoming::Message(message);
+                    self.inbound.park(Parked { since_ms, seq, points, what, bytes }, shared.config());
+                    return Ok(());
+                }
+                decoded => decoded?,
+            },
+        };
+        let own = shared.replica.vector();
+        if !delta.is_complete() && !shared.replica.reaches(&delta.from()) {
+            let what = Incoming::Whole(delta);
+            self.inbound.park(Parked { since_ms, seq, points, what, bytes }, shared.config());
+            return Ok(());
+        }
+        self.merge(shared, now_ms, seq, points, delta, &own)
+    }
+
+    fn merge(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        seq: u64,
+        points: Points,
+        delta: Delta<S>,
+        own: &VersionVector,
+    ) -> Result<(), SyncError> {
+        let to = delta.to();
+        let merged = match shared.replica.merge(now_ms, delta) {
+            Ok(merged) => merged,
+            Err(error @ MergeError::NotIssued { .. }) => {
+                shared.doubt_if(&error);
+                return Ok(());
+            }
+            Err(MergeError::TooFarAhead { id, stamp, .. }) => {
+                self.came_from_ahead(shared, now_ms, id, stamp);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.ahead = None;
+        self.inbound.acknowledge(seq, true);
+        shared.note_points(&points, own, &to);
+        for (id, stamp) in to.iter().filter(|(id, stamp)| *stamp > own.get(id)) {
+            shared.ledger.note(id, [stamp]);
+        }
+        if let Some(outbound) = &mut self.outbound {
+            outbound.confirm(&to, shared.config(), now_ms);
+        }
+        if merged.is_news {
+            let (conflicts, changes) = (merged.conflicts, merged.changes);
+            shared.events.push_back(SyncEvent::Merged { link: self.link, conflicts, changes });
+            shared.merges += 1;
+            shared.version += 1;
+        }
+        self.peer_holds(shared, now_ms)
+    }
+
+    /// Tries again what could not be merged when it came.
+    pub(crate) fn take_parked(&mut self, shared: &mut Shared<S>, now_ms: u64) -> Result<(), SyncError> {
+        for parked in self.inbound.take_parked() {
+            self.take(shared, now_ms, parked)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_any_parked(&self) -> bool {
+        self.inbound.is_any_parked()
+    }
+}
