@@ -14,7 +14,20 @@ pub struct Frontier(Vec<Timestamp>);
 impl Frontier {
     /// The frontier of a version vector. Ids that the table does not know are left out: nothing in it came from them.
     pub(crate) fn of(vector: &VersionVector, origins: &Origins) -> Self {
-        origins.ids().iter().map(|id| vector.get(id)).collect()
+        let mut frontier = Self(vec![Timestamp::ZERO; origins.len()]);
+        for (id, time) in vector.iter() {
+            if let Some(origin) = origins.get(&id) {
+                frontier.raise(Dot { origin, time });
+            }
+        }
+        frontier
+    }
+
+    /// Lowers each entry to that of `other`.
+    pub(crate) fn meet(&mut self, other: &Frontier) {
+        for (index, time) in self.0.iter_mut().enumerate() {
+            *time = other.time(Origin::from_index(index)).min(*time);
+        }
     }
 
     #[inline]
@@ -67,7 +80,13 @@ impl Frontier {
     }
 
     pub(crate) fn to_vector(&self, origins: &Origins) -> VersionVector {
-        let entries = self.iter().map(|dot| (*origins.id(dot.origin), dot.time));
+        self.to_vector_without(&[], origins)
+    }
+
+    /// The vector without some ids: `implied`, in order.
+    pub(crate) fn to_vector_without(&self, implied: &[Origin], origins: &Origins) -> VersionVector {
+        let named = self.iter().filter(|dot| implied.binary_search(&dot.origin).is_err());
+        let entries = named.map(|dot| (*origins.id(dot.origin), dot.time));
         entries.collect::<Vec<(ReplicaId, Timestamp)>>().into_iter().collect()
     }
 }

@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// a restarted process without durable state takes a new id.
 ///
 /// Ids order by their bytes; that order settles writes of equal time, the same way everywhere. A message can name 4,096
-/// ids ([`Limits::MAX_REPLICAS`](crate::Limits::MAX_REPLICAS)), and those of replicas that are gone count.
+/// ids ([`Limits::MAX_REPLICAS`](crate::Limits::MAX_REPLICAS)); those of replicas that are gone count until they are
+/// [closed](crate::Replica::close).
 ///
 /// # Example
 /// ```

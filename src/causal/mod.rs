@@ -17,6 +17,7 @@
 pub(crate) mod dot;
 pub(crate) mod frontier;
 pub(crate) mod id;
+pub(crate) mod link;
 pub(crate) mod membership;
 pub(crate) mod origin;
 pub(crate) mod renaming;

@@ -13,7 +13,8 @@ use crate::clock::Timestamp;
 /// Two replicas with equal vectors hold equal data. A vector is what one replica tells another to be sent what it lacks:
 /// with serde it is a list of pairs of id and stamp, and what is read back need be in no order.
 ///
-/// There is no `PartialOrd`: [`is_within`](Self::is_within) is that order, and says which way round.
+/// There is no `PartialOrd`: [`is_within`](Self::is_within) is that order, and says which way round. It compares what is named:
+/// where ids may have been [closed](crate::Replica::close), ask a replica whether it [covers](crate::Replica::covers) a vector.
 ///
 /// # Cost
 /// As many entries as there are replicas that ever wrote, 24 bytes each; look-up by binary search.

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use crate::causal::dot::Marks;
 use crate::causal::frontier::Frontier;
 use crate::causal::id::ReplicaId;
+use crate::causal::link::Links;
 use crate::causal::membership::Membership;
 use crate::causal::origin::{Origin, Origins};
 
@@ -32,6 +33,7 @@ pub(crate) struct Counting<'a> {
     origins: &'a Origins,
     own_id: &'a ReplicaId,
     own: &'a Frontier,
+    links: &'a Links,
     frontiers: Vec<OnceCell<Option<Frontier>>>,
 }
 
@@ -41,8 +43,9 @@ impl<'a> Counting<'a> {
         origins: &'a Origins,
         own_id: &'a ReplicaId,
         own: &'a Frontier,
+        links: &'a Links,
     ) -> Self {
-        Self { membership, origins, own_id, own, frontiers: vec![OnceCell::new(); origins.len()] }
+        Self { membership, origins, own_id, own, links, frontiers: vec![OnceCell::new(); origins.len()] }
     }
 
     /// What `origin` has certainly seen. `None` if nothing is known of it.
@@ -51,7 +54,7 @@ impl<'a> Counting<'a> {
         if id == self.own_id {
             return Some(self.own);
         }
-        let frontier = || self.membership.counting(id).map(|known| Frontier::of(known, self.origins));
+        let frontier = || self.membership.counting(id, self.links);
         self.frontiers.get(origin.index())?.get_or_init(frontier).as_ref()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::causal::dot::Marks;
+use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::cell::{Cell, Columns};
 use crate::clock::Timestamp;
@@ -359,6 +359,11 @@ impl<T> LwwRegister<T> {
     /// The value written last: greatest stamp, then greatest replica id. `None` if it was never written or was cleared.
     pub fn latest(&self) -> Option<&T> {
         self.cell.latest()
+    }
+
+    /// The concurrent values, each with the event that wrote it.
+    pub(crate) fn dotted(&self) -> impl Iterator<Item = (Dot, &T)> {
+        self.cell.live()
     }
 }
 

@@ -13,7 +13,8 @@ use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::shipping::Splitter;
-use crate::delta::{Chunk, Delta};
+use crate::delta::system::System;
+use crate::delta::{Chunk, Closed, Delta};
 use crate::wire::column::{unzigzag, write_varint, zigzag};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -22,8 +23,10 @@ use crate::wire::events::Events;
 use crate::wire::limits::Limits;
 use crate::wire::stamp::Written;
 
-/// The version of the format that this release writes and reads.
+/// The version of a message that holds the application's state alone.
 const VERSION: u8 = 2;
+/// The version of one that holds what the cluster says of itself, or names closed ids.
+const SYSTEM_VERSION: u8 = 3;
 /// The flags share a byte with the version.
 const FLAG_BITS: u32 = 3;
 const FLAGS: u8 = (1 << FLAG_BITS) - 1;
@@ -37,6 +40,12 @@ const SHORT_KEYS: u8 = 4;
 const HAS_NEW: u64 = 2;
 /// Whether there are ids without news.
 const HAS_UNCHANGED: u64 = 1;
+/// Beside the number of closed ids: whether there is a part of the system.
+const HAS_SYSTEM: u64 = 2;
+/// Whether there is any state of the application.
+const HAS_STATE: u64 = 1;
+/// The most closed ids in one message, beside those that count as replicas.
+const MAX_CLOSED: usize = 1 << 16;
 
 /// The short form of an id: for a replica that the receiver has seen events of, so that it can tell which one is meant.
 fn short(id: &ReplicaId) -> [u8; 2] {
@@ -58,6 +67,7 @@ fn check(mut ids: Vec<u8>, keys: &[u8]) -> [u8; 4] {
 }
 
 /// The head of a message: who is named, and in which order.
+#[derive(Debug)]
 struct Head {
     /// Those the receiver may not know, named in full.
     new: Vec<Origin>,
@@ -65,13 +75,38 @@ struct Head {
     changed: Vec<Origin>,
     /// Those it knows and lacks nothing of, in short form.
     unchanged: Vec<Origin>,
+    /// How many of all these are closed.
+    closed: usize,
 }
 
 impl Head {
     fn of<S: Crdt>(delta: &Delta<S>) -> Result<Self, EncodeError> {
         let mut named: Vec<Dot> = delta.to.iter().collect();
-        if named.len() > Limits::MAX_REPLICAS {
-            return Err(EncodeError::Replicas { count: named.len() });
+        if !delta.implied.is_empty() {
+            // What the state names must be in the table, whether the vectors need it or not.
+            let mut events = Events::new((0..delta.origins.len() as u32).collect());
+            delta.system.note_events(&mut events);
+            delta.state.note_events(&mut events);
+            let mut noted = events.noted_places();
+            for (id, ..) in delta.system.closings() {
+                let place = delta.origins.get(id).map(Origin::index);
+                place.and_then(|place| noted.get_mut(place)).into_iter().for_each(|noted| *noted = true);
+            }
+            named.retain(|dot| {
+                delta.implied.binary_search(&dot.origin).is_err()
+                    || noted.get(dot.origin.index()) == Some(&true)
+            });
+        }
+        let closed = match &delta.closed {
+            Closed::Counted(count) => *count,
+            Closed::These(closed) => {
+                let is_closed = |dot: &&Dot| closed.binary_search(&dot.origin).is_ok();
+                if closed.is_empty() { 0 } else { named.iter().filter(is_closed).count() }
+            }
+        };
+        let open = named.len().saturating_sub(closed);
+        if open > Limits::MAX_REPLICAS || closed > MAX_CLOSED {
+            return Err(EncodeError::Replicas { count: open.max(closed) });
         }
         named.sort_by(|a, b| delta.origins.cmp(a.origin, b.origin));
         let mut shorts: Vec<[u8; 2]> = delta.origins.ids().iter().map(short).collect();
@@ -81,7 +116,7 @@ impl Head {
             let start = shorts.partition_point(|other| *other < short(id));
             shorts.get(start.saturating_add(1)) != Some(&short(id))
         };
-        let mut head = Self { new: Vec::new(), changed: Vec::new(), unchanged: Vec::new() };
+        let mut head = Self { new: Vec::new(), changed: Vec::new(), unchanged: Vec::new(), closed };
         for Dot { origin, time } in named {
             let from = delta.from.time(origin);
             if from == Timestamp::ZERO || !is_clear(delta.origins.id(origin)) {
@@ -108,18 +143,23 @@ impl Head {
         self.new.iter().chain(&self.changed).chain(&self.unchanged).copied()
     }
 
-    /// Writes all that stands before the events.
-    fn write<S: Crdt>(&self, delta: &Delta<S>, chunk: Option<Chunk>) -> Vec<u8> {
+    /// Writes all that stands before the events, for a message that has a part of the system and of the state or not.
+    fn write<S: Crdt>(&self, delta: &Delta<S>, chunk: Option<Chunk>, system: bool, state: bool) -> Vec<u8> {
         let mut out = Vec::new();
         let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
         let flags = flag(COMPLETE, delta.cut.is_some()) | flag(CHUNK, chunk.is_some());
-        out.push(VERSION << FLAG_BITS | flags);
+        let version = if system || self.closed > 0 { SYSTEM_VERSION } else { VERSION };
+        out.push(version << FLAG_BITS | flags);
         let (new, changed, unchanged) = (self.new.len(), self.changed.len(), self.unchanged.len());
         let has_new = if new > 0 { HAS_NEW } else { 0 };
         let has_unchanged = if unchanged > 0 { HAS_UNCHANGED } else { 0 };
         write_varint(&mut out, (changed as u64) << 2 | has_new | has_unchanged);
         for count in [new, unchanged].into_iter().filter(|count| *count > 0) {
             write_varint(&mut out, count as u64);
+        }
+        if version == SYSTEM_VERSION {
+            let has = if system { HAS_SYSTEM } else { 0 } | if state { HAS_STATE } else { 0 };
+            write_varint(&mut out, (self.closed as u64) << 2 | has);
         }
         for origin in &self.new {
             out.extend_from_slice(delta.origins.id(*origin).as_bytes());
@@ -168,12 +208,13 @@ impl Head {
     fn encode<S: Crdt>(
         &self,
         delta: &Delta<S>,
-        state: &S,
+        (system, state): (&System, &S),
         chunk: Option<Chunk>,
     ) -> Result<Vec<u8>, EncodeError> {
-        let mut out = self.write(delta, chunk);
+        let (has_system, has_state) = (!system.is_bottom(), !state.is_bottom());
+        let mut out = self.write(delta, chunk, has_system, has_state);
         let mut named = Vec::new();
-        if state.is_bottom() {
+        if !has_system && !has_state {
             Events::write_none(&mut out);
         } else {
             let mut places = vec![u32::MAX; delta.origins.len()];
@@ -183,6 +224,7 @@ impl Head {
                 }
             }
             let mut events = Events::new(places);
+            system.note_events(&mut events);
             state.note_events(&mut events);
             events.sort();
             let with_news = self.named().zip(0_u32..).take(self.new.len().saturating_add(self.changed.len()));
@@ -190,7 +232,12 @@ impl Head {
             ends.sort_unstable();
             events.write(&mut out, &ends, newest(&delta.to));
             let mut encoder = Encoder::new(out, events).with_short(delta.short.clone());
-            S::encode(&[state], &mut encoder);
+            if has_system {
+                System::encode(&[system], &mut encoder);
+            }
+            if has_state {
+                S::encode(&[state], &mut encoder);
+            }
             (out, named) = encoder.finish()?;
         }
         if let Some(flags) = out.first_mut().filter(|_| !named.is_empty()) {
@@ -249,7 +296,7 @@ impl<S: Crdt> Delta<S> {
     /// # Errors
     /// [`EncodeError`]: a value of the application cannot be serialized, or there are too many replicas.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
-        Head::of(self)?.encode(self, &self.state, None)
+        Head::of(self)?.encode(self, (&self.system, &self.state), None)
     }
 
     /// The delta as messages of at most about `chunk_bytes` bytes each, to be staged at the receiver in a
@@ -261,7 +308,7 @@ impl<S: Crdt> Delta<S> {
     ///
     /// Cost: each value is written twice, once to measure it. A chunk is made when it is asked for.
     pub fn into_chunks(self, chunk_bytes: usize) -> Chunks<S> {
-        Chunks { delta: self, room: chunk_bytes, next: Some(0), previous: 0 }
+        Chunks { delta: self, head: None, room: chunk_bytes, next: Some(0), previous: 0 }
     }
 
     /// Reads a message. Short forms mean ids in `known`, the receiver's vector, and keys in `held`, its state.
@@ -275,7 +322,7 @@ impl<S: Crdt> Delta<S> {
         let mut decoder = Decoder::new(bytes, limits)?.with_hash_seed(hash_seed);
         let [first] = decoder.array()?;
         let (version, flags) = (first >> FLAG_BITS, first & FLAGS);
-        if version != VERSION {
+        if !matches!(version, VERSION | SYSTEM_VERSION) {
             return Err(DecodeError::Version { found: u64::from(version) });
         }
         let (is_complete, is_chunk) = (flags & COMPLETE != 0, flags & CHUNK != 0);
@@ -283,7 +330,7 @@ impl<S: Crdt> Delta<S> {
         if has_short_keys {
             decoder.allow_short();
         }
-        let table = Table::decode(&mut decoder, known)?;
+        let table = Table::decode(&mut decoder, version, known)?;
         let at = decoder.at();
         let (from, to) = table.decode_vectors(&mut decoder)?;
         if is_complete && from.iter().next().is_some() {
@@ -297,7 +344,17 @@ impl<S: Crdt> Delta<S> {
         } else {
             None
         };
-        let state = if decoder.events(table.ends(&to), table.ids, &to)? {
+        let has_events = decoder.events(table.ends(&to), table.ids, &to)?;
+        let (has_system, has_state) = match (table.has_system, table.has_state) {
+            parts if table.says_parts => parts,
+            _ => (false, has_events),
+        };
+        if has_events != (has_system || has_state) {
+            return Err(DecodeError::Expected { what: "events, and what they are of", at: decoder.at() });
+        }
+        let system =
+            if has_system { read_system(&mut decoder, &table.origins, &to)? } else { System::bottom() };
+        let state = if has_state {
             let column = S::decode(1, Some(held), &mut decoder)?;
             column.into_iter().next().unwrap_or_else(S::bottom)
         } else {
@@ -316,9 +373,38 @@ impl<S: Crdt> Delta<S> {
             }
         }
         decoder.finish()?;
-        let origins = Arc::new(table.origins);
-        Ok(Self { origins, from, to, cut, state, chunk, short: None, bytes: bytes.len(), rows_visited: 0 })
+        let closed = Closed::Counted(table.closed);
+        Ok(Self {
+            origins: Arc::new(table.origins),
+            from,
+            to,
+            cut,
+            state,
+            system,
+            implied: Vec::new(),
+            closed,
+            chunk,
+            short: None,
+            bytes: bytes.len(),
+            rows_visited: 0,
+        })
     }
+}
+
+/// Reads what the cluster says of itself. Who closed an id held it up to a stamp, and the event came later: so a message that
+/// holds the event leads to that stamp at least, and says so.
+fn read_system(decoder: &mut Decoder<'_>, origins: &Origins, to: &Frontier) -> Result<System, DecodeError> {
+    let at = decoder.at();
+    let column = System::decode(1, None, decoder)?;
+    let system = column.into_iter().next().unwrap_or_else(System::bottom);
+    if system.is_bottom() {
+        return Err(DecodeError::Expected { what: "what the cluster says of itself", at });
+    }
+    let is_sound = |(id, by, last): (&ReplicaId, Dot, Timestamp)| {
+        let sent = origins.get(id).map_or(Timestamp::ZERO, |origin| to.time(origin));
+        last > Timestamp::ZERO && last < by.time && last <= sent && origins.id(by.origin) != id
+    };
+    if system.closings().all(is_sound) { Ok(system) } else { Err(DecodeError::Stamp { at }) }
 }
 
 /// The table of ids of a message.
@@ -327,12 +413,18 @@ struct Table {
     ids: usize,
     new: usize,
     changed: usize,
+    /// How many of the ids are closed.
+    closed: usize,
+    /// Whether the message says which parts it has, and whether these are there.
+    says_parts: bool,
+    has_system: bool,
+    has_state: bool,
     /// Where the table begins.
     at: usize,
 }
 
 impl Table {
-    fn decode(decoder: &mut Decoder<'_>, known: &VersionVector) -> Result<Self, DecodeError> {
+    fn decode(decoder: &mut Decoder<'_>, version: u8, known: &VersionVector) -> Result<Self, DecodeError> {
         let counts = decoder.varint()?;
         let at = decoder.at();
         let mut count_if = |is_there: bool| match if is_there { decoder.varint()? } else { 0 } {
@@ -341,10 +433,20 @@ impl Table {
         };
         let (new, changed) = (count_if(counts & HAS_NEW > 0)?, counts >> 2);
         let unchanged = count_if(counts & HAS_UNCHANGED > 0)?;
+        let says_parts = version == SYSTEM_VERSION;
+        let parts = if says_parts { decoder.varint()? } else { 0 };
+        let (has_system, has_state) = (parts & HAS_SYSTEM > 0, parts & HAS_STATE > 0);
         let limit = decoder.limits().replicas.min(Limits::MAX_REPLICAS);
         let ids = decoder.sum([new, changed, unchanged])?;
-        if ids > limit {
+        let closed = decoder.sum([parts >> 2])?;
+        if says_parts && (closed > ids || closed == 0 && !has_system) {
+            return Err(DecodeError::Expected { what: "how many ids are closed", at });
+        }
+        if ids.saturating_sub(closed) > limit {
             return Err(DecodeError::Limit { limit: "replicas", allowed: limit });
+        }
+        if closed > MAX_CLOSED {
+            return Err(DecodeError::Limit { limit: "replicas", allowed: MAX_CLOSED });
         }
         let (new, changed) = (new as usize, changed as usize);
         let at = decoder.at();
@@ -369,7 +471,7 @@ impl Table {
         if origins.len() != ids {
             return Err(DecodeError::Repeated { what: "a replica id", at });
         }
-        Ok(Self { origins, ids, new, changed, at })
+        Ok(Self { origins, ids, new, changed, closed, says_parts, has_system, has_state, at })
     }
 
     /// Whether there are ids in short form.
@@ -449,6 +551,8 @@ impl Table {
 #[derive(Debug)]
 pub struct Chunks<S> {
     delta: Delta<S>,
+    /// Who is named in all of them.
+    head: Option<Head>,
     room: usize,
     /// The index of the next chunk; `None` after the last.
     next: Option<u64>,
@@ -470,20 +574,23 @@ impl<S: Crdt> Iterator for Chunks<S> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.next.take()?;
-        let head = match Head::of(&self.delta) {
+        let head = match self.head.take().map_or_else(|| Head::of(&self.delta), Ok) {
             Ok(head) => head,
             Err(error) => return Some(Err(error)),
         };
         let chunk = Chunk { index, is_last: false, follows: self.previous, hash: 0 };
-        let bytes = head.write(&self.delta, Some(chunk)).len();
+        let bytes = head.write(&self.delta, Some(chunk), !self.delta.system.is_bottom(), true).len();
         // A head of very many ids would leave room for one row: it may cost four times what it brings, and no more. What is
         // measured takes half of that at the least.
         let room = self.room.saturating_sub(bytes).max(bytes / 2).max(1);
         let mut splitter = Splitter::new(newest(&self.delta.to), room);
-        let part = self.delta.state.split(&mut splitter);
-        let is_last = self.delta.state.is_bottom();
-        let message = head.encode(&self.delta, &part, Some(Chunk { is_last, ..chunk }));
+        let system = self.delta.system.split(&mut splitter);
+        let is_whole = self.delta.system.is_bottom();
+        let state = if is_whole { self.delta.state.split(&mut splitter) } else { S::bottom() };
+        let is_last = is_whole && self.delta.state.is_bottom();
+        let message = head.encode(&self.delta, (&system, &state), Some(Chunk { is_last, ..chunk }));
         if let Ok(bytes) = &message {
+            self.head = Some(head);
             self.next = (!is_last).then_some(index.saturating_add(1));
             self.previous = xxh3_64(bytes);
         }

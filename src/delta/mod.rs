@@ -19,14 +19,18 @@
 
 pub(crate) mod message;
 pub(crate) mod pending;
+pub(crate) mod system;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::causal::frontier::Frontier;
-use crate::causal::origin::Origins;
+use crate::causal::id::ReplicaId;
+use crate::causal::origin::{Origin, Origins};
 use crate::causal::vector::VersionVector;
 use crate::crdt::Crdt;
+use crate::delta::system::System;
 use crate::wire::hash::KeyHasher;
 
 /// What one replica holds and another lacks.
@@ -63,6 +67,11 @@ pub struct Delta<S> {
     /// The marks that the sender has dropped, if this is all it holds.
     pub(crate) cut: Option<Frontier>,
     pub(crate) state: S,
+    /// What the cluster says of itself.
+    pub(crate) system: System,
+    /// The ids in `to` that need not be named because they are closed: who holds `from` holds all that is held of them here.
+    pub(crate) implied: Vec<Origin>,
+    pub(crate) closed: Closed,
     /// Which part this is of a transfer in chunks.
     pub(crate) chunk: Option<Chunk>,
     /// What the receiver hashes keys with, if it asked to be told keys in short form.
@@ -81,6 +90,9 @@ impl<S: Crdt> Clone for Delta<S> {
             to: self.to.clone(),
             cut: self.cut.clone(),
             state: self.state.fork(),
+            system: self.system.fork(),
+            implied: self.implied.clone(),
+            closed: self.closed.clone(),
             short: self.short.clone(),
             ..*self
         }
@@ -91,12 +103,21 @@ impl<S> fmt::Debug for Delta<S> {
     /// Where it leads from and to; not what it holds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delta")
-            .field("from", &self.from.to_vector(&self.origins))
-            .field("to", &self.to.to_vector(&self.origins))
+            .field("from", &self.from.to_vector_without(&self.implied, &self.origins))
+            .field("to", &self.to.to_vector_without(&self.implied, &self.origins))
             .field("is_complete", &self.cut.is_some())
             .field("chunk", &self.chunk)
             .finish_non_exhaustive()
     }
+}
+
+/// Which ids are closed: they do not count against the limit of replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// These, in order.
+    These(Vec<Origin>),
+    /// So many of the table, as the sender says.
+    Counted(usize),
 }
 
 /// A place in a transfer in chunks.
@@ -111,14 +132,16 @@ pub(crate) struct Chunk {
 }
 
 impl<S: Crdt> Delta<S> {
-    /// Who merges it must hold all of this: elsewhere it would leave a gap.
+    /// Who merges it must hold all of this: elsewhere it would leave a gap. [Closed](crate::Replica::close) ids are left out where
+    /// the rest says as much.
     pub fn from(&self) -> VersionVector {
-        self.from.to_vector(&self.origins)
+        self.from.to_vector_without(&self.implied, &self.origins)
     }
 
-    /// Who has merged it holds all of this.
+    /// Who has merged it holds all of this. [Closed](crate::Replica::close) ids are left out where they are in
+    /// [`from`](Self::from).
     pub fn to(&self) -> VersionVector {
-        self.to.to_vector(&self.origins)
+        self.to.to_vector_without(&self.implied, &self.origins)
     }
 
     /// Whether there is nothing in it for who holds [`from`](Self::from).
@@ -159,6 +182,13 @@ impl<S: Crdt> Delta<S> {
     /// Whether it is one chunk of several, to be gathered in a [`PendingDelta`](crate::PendingDelta) before it is merged.
     pub fn is_chunk(&self) -> bool {
         self.chunk.is_some()
+    }
+
+    /// The ids that it leads to exactly where they were closed, as it holds itself.
+    pub(crate) fn closed_here(&self) -> BTreeSet<ReplicaId> {
+        let ends = |id: &ReplicaId| self.origins.get(id).map(|origin| self.to.time(origin));
+        let closings = self.system.closings().filter(|(id, _, last)| ends(id) == Some(*last));
+        closings.map(|(id, ..)| *id).collect()
     }
 
     /// How many rows of maps were looked at to make it: what it cost, beside what it holds. A row that was written again and

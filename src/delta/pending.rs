@@ -145,7 +145,10 @@ impl<S: Crdt> PendingDelta<S> {
         }
         (self.next, self.last, self.bytes) = (index.saturating_add(1), hash, bytes);
         match self.gathered.as_mut().filter(|_| index > 0) {
-            Some(gathered) => gathered.state.append(delta.state),
+            Some(gathered) => {
+                gathered.state.append(delta.state);
+                gathered.system.append(delta.system);
+            }
             None => self.gathered = Some(delta),
         }
         if !is_last {
@@ -157,7 +160,7 @@ impl<S: Crdt> PendingDelta<S> {
 }
 
 fn is_same_transfer<S>(a: &Delta<S>, b: &Delta<S>) -> bool {
-    a.origins == b.origins && a.from == b.from && a.to == b.to && a.cut == b.cut
+    a.origins == b.origins && a.from == b.from && a.to == b.to && a.cut == b.cut && a.closed == b.closed
 }
 
 #[cfg(test)]
@@ -171,6 +174,8 @@ mod tests {
     use crate::causal::origin::{Origin, Origins};
     use crate::clock::Timestamp;
     use crate::crdt::flag::Flag;
+    use crate::delta::Closed;
+    use crate::delta::system::System;
 
     fn frontier(time: u64) -> Frontier {
         let mut frontier = Frontier::default();
@@ -187,6 +192,9 @@ mod tests {
             to: frontier(2),
             cut: None,
             state: Flag::default(),
+            system: System::bottom(),
+            implied: Vec::new(),
+            closed: Closed::Counted(0),
             chunk: Some(Chunk { index, is_last, follows: index, hash: index + 1 }),
             short: None,
             bytes: 100,

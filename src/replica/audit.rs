@@ -7,7 +7,8 @@ use crate::crdt::Crdt;
 use crate::crdt::change::{Change, ChangePath, Path, Recorder};
 use crate::crdt::prints::{Prints, RowPrint, Wanted};
 use crate::crdt::repairing::Repairing;
-use crate::delta::Delta;
+use crate::delta::system::System;
+use crate::delta::{Closed, Delta};
 use crate::replica::Replica;
 use crate::replica::error::MergeError;
 use crate::replica::held::{Held, Snapshot};
@@ -91,7 +92,10 @@ impl<S: Crdt> Held<S> {
             origins: self.origins.clone(),
             from: self.vector.clone(),
             to: self.vector.clone(),
+            implied: Vec::new(),
+            closed: Closed::These(self.links.implied(&self.vector, |_| true)),
             cut: None,
+            system: System::bottom(),
             state,
             chunk: None,
             short: None,
@@ -184,7 +188,10 @@ impl<S: Crdt> Replica<S> {
         }
         Timestamp::new(now_ms, 0).map_err(MergeError::Clock)?;
         let own = self.vector();
-        if rows.is_complete() || rows.from() != own || rows.to() != own {
+        // All is named here, closed ids as well.
+        let all = self.held.vector.to_vector(&self.held.origins);
+        let ends = [&rows.from, &rows.to].map(|end| end.to_vector(&rows.origins));
+        if rows.is_complete() || ends != [all.clone(), all] {
             return Err(MergeError::Unequal { vector: own });
         }
         let remap = self.remap(rows.origins.ids());

@@ -58,6 +58,8 @@ pub struct Merged {
     pub conflicts: usize,
     /// What reads differently now; empty unless [`Config::changes`](crate::Config::changes) is set.
     pub changes: Vec<Change>,
+    /// Whether it held anything of what the cluster says of itself.
+    pub(crate) is_system_news: bool,
 }
 
 /// What was forgotten. Returned by [`Replica::forget`](crate::Replica::forget), which has an example.

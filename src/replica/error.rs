@@ -33,6 +33,9 @@ pub enum WriteError {
         /// How many there would be.
         count: usize,
     },
+    /// A replica cannot [close](crate::Replica::close) the id that it writes under. Let another one close it, or this one under
+    /// a new id.
+    OwnId,
     /// A panic of the application's own types (`Eq`, `Ord`, `Hash` or `Drop` of a key or value) ended a merge or
     /// [`forget`](crate::Replica::forget) half-way. Drop the replica and fetch its state from a peer, under a new id.
     Poisoned,
@@ -51,6 +54,10 @@ impl fmt::Display for WriteError {
                 "the caller's write would make it {count} replica ids, more than the {} that a message can name; \
                  nothing changed: write where it was written before, or the data anew under fewer ids",
                 Limits::MAX_REPLICAS
+            ),
+            Self::OwnId => f.write_str(
+                "the caller closes the id that this replica writes under; \
+                 nothing changed: close it elsewhere, or here under a new id",
             ),
             Self::Poisoned => f.write_str(POISONED),
         }
@@ -362,6 +369,7 @@ mod tests {
             WriteError::Clock(_) => WriteError::Clock(ClockError::Exhausted),
             WriteError::Unwound => WriteError::Unwound,
             WriteError::TooManyReplicas { .. } => WriteError::TooManyReplicas { count: 4097 },
+            WriteError::OwnId => WriteError::OwnId,
             WriteError::Poisoned => WriteError::Poisoned,
         });
         texts.extend(texts! { TransactError<&str>:

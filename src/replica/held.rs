@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use crate::causal::frontier::Frontier;
 use crate::causal::id::ReplicaId;
+use crate::causal::link::{Link, Links};
 use crate::causal::origin::Origins;
 use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::shipping::Since;
-use crate::delta::Delta;
+use crate::delta::system::System;
+use crate::delta::{Closed, Delta};
 use crate::replica::request::Request;
 use crate::wire::canonical::Canonical;
 use crate::wire::hash::KeyHasher;
@@ -19,6 +22,10 @@ use crate::wire::hash::KeyHasher;
 #[derive(Debug)]
 pub(crate) struct Held<S> {
     pub(crate) state: S,
+    /// What the cluster says of itself.
+    pub(crate) system: System,
+    /// Which closed ids follow from which others: what `system` says of them.
+    pub(crate) links: Arc<Links>,
     pub(crate) origins: Arc<Origins>,
     pub(crate) vector: Frontier,
     /// The marks that were dropped: who has not seen them all is sent everything.
@@ -31,6 +38,8 @@ impl<S: Crdt> Held<S> {
         origins.intern(id);
         Self {
             state: S::bottom(),
+            system: System::bottom(),
+            links: Arc::default(),
             origins: Arc::new(origins),
             vector: Frontier::default(),
             dropped: Frontier::default(),
@@ -40,14 +49,62 @@ impl<S: Crdt> Held<S> {
     pub(crate) fn fork(&self) -> Self {
         Self {
             state: self.state.fork(),
+            system: self.system.fork(),
+            links: Arc::clone(&self.links),
             origins: Arc::clone(&self.origins),
             vector: self.vector.clone(),
             dropped: self.dropped.clone(),
         }
     }
 
+    /// What is held of whom, without the closed ids that all members know to be closed.
     pub(crate) fn vector(&self) -> VersionVector {
-        self.vector.to_vector(&self.origins)
+        self.shortened(&self.vector)
+    }
+
+    /// A frontier that names everyone, without the closed ids that all members know to be closed.
+    pub(crate) fn shortened(&self, frontier: &Frontier) -> VersionVector {
+        let implied = self.links.implied(frontier, |link| link.is_stable && frontier.covers(link.by));
+        frontier.to_vector_without(&implied, &self.origins)
+    }
+
+    /// How far the events of `id` are held.
+    pub(crate) fn time(&self, id: &ReplicaId) -> Timestamp {
+        self.origins.get(id).map_or(Timestamp::ZERO, |origin| self.vector.time(origin))
+    }
+
+    /// Whether all is held that `vector` covers. The closed ids that it leaves out need not be looked at: who holds what it names
+    /// holds them.
+    pub(crate) fn covers(&self, vector: &VersionVector) -> bool {
+        vector.iter().all(|(id, stamp)| stamp <= self.time(&id))
+    }
+
+    /// Whether all is held that `vector` covers, and nothing else.
+    pub(crate) fn is_at(&self, vector: &VersionVector) -> bool {
+        self.covers(vector) && self.vector.within(&self.resolved(vector, &self.origins))
+    }
+
+    /// What `vector` says of the ids of a table that begins as ours does, with the closed ids that it leaves out.
+    fn resolved(&self, vector: &VersionVector, origins: &Origins) -> Frontier {
+        let mut frontier = Frontier::of(vector, origins);
+        self.links.resolve(&mut frontier);
+        frontier
+    }
+
+    /// How many ids a message must name that tells all to one who holds nothing, beside those that are closed.
+    pub(crate) fn open_ids(&self) -> usize {
+        let closed = self.links.implied(&self.vector, |_| true);
+        self.vector.iter().count().saturating_sub(closed.len())
+    }
+
+    /// Reads anew which ids are closed.
+    pub(crate) fn relink(&mut self) {
+        let links = self.system.closings().filter_map(|(id, by, last)| {
+            let closed = self.origins.get(id)?;
+            Some(Link { closed, last, by, is_stable: false })
+        });
+        let links: Vec<Link> = links.collect();
+        Arc::make_mut(&mut self.links).replace(links);
     }
 
     pub(crate) fn digest(&self) -> Digest {
@@ -69,21 +126,31 @@ impl<S: Crdt> Held<S> {
             // What the peer alone knows is in the table too, lest a short form be taken for it.
             Arc::make_mut(&mut origins).intern(id);
         }
-        let mut from = vector.clone();
-        from.meet(&self.vector());
-        let since = Since::new(Frontier::of(&from, &origins), self.vector.clone(), short.is_some());
+        let mut from = self.resolved(vector, &origins);
+        from.meet(&self.vector);
+        let since = Since::new(from, self.vector.clone(), short.is_some());
         let is_covered = self.dropped.within(&since.frontier);
+        let is_news = !is_covered || !self.vector.within(&since.frontier);
+        let system = match is_news && !self.system.is_bottom() {
+            true if is_covered => since.below(|| self.system.since(&since)),
+            true => Some(self.system.fork()),
+            false => None,
+        };
         let state = if !is_covered {
             Some(self.state.fork())
-        } else if self.vector.within(&since.frontier) {
-            None
-        } else {
+        } else if is_news {
             self.state.since(&since)
+        } else {
+            None
         };
         let rows_visited = since.visited();
+        let from = if is_covered { since.frontier } else { Frontier::default() };
         Delta {
+            implied: self.links.implied(&self.vector, |link| from.covers(link.by)),
+            closed: Closed::These(self.links.implied(&self.vector, |_| true)),
+            system: system.unwrap_or_else(System::bottom),
             origins,
-            from: if is_covered { since.frontier } else { Frontier::default() },
+            from,
             to: self.vector.clone(),
             cut: (!is_covered).then(|| self.dropped.clone()),
             state: state.unwrap_or_else(S::bottom),
@@ -150,6 +217,11 @@ impl<S: Crdt> Snapshot<S> {
     /// What was held of whom; as [`Replica::vector`](crate::Replica::vector).
     pub fn vector(&self) -> VersionVector {
         self.held.vector()
+    }
+
+    /// Whether all was held that `vector` covers; as [`Replica::covers`](crate::Replica::covers).
+    pub fn covers(&self, vector: &VersionVector) -> bool {
+        self.held.covers(vector)
     }
 
     /// The digest of what was live; as [`Replica::digest`](crate::Replica::digest), on a reader's thread.

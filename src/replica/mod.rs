@@ -9,6 +9,7 @@ pub(crate) mod held;
 pub(crate) mod reissue;
 pub(crate) mod request;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::causal::dot::Dot;
@@ -24,6 +25,7 @@ use crate::crdt::merging::Merging;
 use crate::crdt::pruning::{Counting, Pruning};
 use crate::crdt::write::{Txn, Writer};
 use crate::delta::Delta;
+use crate::delta::system::{System, SystemMut};
 use crate::replica::commits::Commits;
 use crate::replica::committed::{Committed, Forgotten, Merged};
 use crate::replica::config::Config;
@@ -138,11 +140,32 @@ impl<S: Crdt> Replica<S> {
         &self.held.state
     }
 
-    /// What is held of whom: what a peer needs to know to send what is lacking.
+    /// What is held of whom: what a peer needs to know to send what is lacking. Ids that were [closed](Self::close) are left out
+    /// once all members know it.
     ///
     /// Cost: an entry for each replica that ever wrote.
     pub fn vector(&self) -> VersionVector {
         self.held.vector()
+    }
+
+    /// Whether all is held that `vector` covers: what was read elsewhere, say, at a replica that had this vector. It may name
+    /// [closed](Self::close) ids that [`vector`](Self::vector) leaves out, and the other way round.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Flag, Replica, ReplicaId};
+    ///
+    /// let mut eu: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut us: Replica<Flag> = Replica::new(ReplicaId::from_u128(2), Config::default());
+    /// eu.write(1_000, |flag| flag.enable())?;
+    /// let seen = eu.vector();
+    /// assert!(!us.covers(&seen));                             // who has read there must not yet read here
+    /// us.merge(1_001, eu.delta_since(&us.vector()))?;
+    /// assert!(us.covers(&seen));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn covers(&self, vector: &VersionVector) -> bool {
+        self.held.covers(vector)
     }
 
     /// The clock: its last stamp is the greatest issued or merged.
@@ -251,42 +274,65 @@ impl<S: Crdt> Replica<S> {
         now_ms: u64,
         write: impl FnOnce(&mut S::Mut<'_>) -> Result<R, E>,
     ) -> Result<Committed<R>, TransactError<E>> {
+        let time = self.begin(now_ms, self.config.changes)?;
+        let (value, events) = write_in(&mut self.held.state, &mut self.txn, write)?;
+        Ok(self.commit(time, value, events))
+    }
+
+    /// What the cluster says of itself, as far as it is held here.
+    pub(crate) fn system(&self) -> &System {
+        &self.held.system
+    }
+
+    /// As [`write`](Self::write), of what the cluster says of itself.
+    pub(crate) fn administer<R>(
+        &mut self,
+        now_ms: u64,
+        write: impl FnOnce(&mut SystemMut<'_>) -> R,
+    ) -> Result<Committed<R>, WriteError> {
+        let time = self.begin(now_ms, false)?;
+        let write = |handle: &mut SystemMut<'_>| Ok::<_, Infallible>(write(handle));
+        let (value, events) = write_in(&mut self.held.system, &mut self.txn, write).map_err(never_aborted)?;
+        let committed = self.commit(time, value, events);
+        if committed.stamp.is_some() {
+            self.held.relink();
+            self.judge_links(false);
+        }
+        Ok(committed)
+    }
+
+    /// Begins a transaction, if one can be made.
+    #[inline]
+    fn begin(&mut self, now_ms: u64, records: bool) -> Result<Timestamp, WriteError> {
         if self.is_poisoned {
-            return Err(TransactError::Write(WriteError::Poisoned));
+            return Err(WriteError::Poisoned);
         }
         let time = self.clock.peek(now_ms).map_err(WriteError::Clock)?;
         self.check_ids()?;
-        self.txn.begin(time, self.config.changes);
-        let undo = RollBack { state: &mut self.held.state, txn: &mut self.txn };
-        let mut handle =
-            S::handle(Writer { value: &mut *undo.state, txn: &mut *undo.txn, path: Path::root() });
-        let result = write(&mut handle);
-        drop(handle);
-        let value = result.map_err(TransactError::Aborted)?;
-        if undo.txn.entered > 0 {
-            return Err(TransactError::Write(WriteError::Unwound));
-        }
-        let events = std::mem::take(&mut undo.txn.events);
-        undo.txn.keep();
-        drop(undo);
+        self.txn.begin(time, records);
+        Ok(time)
+    }
+
+    /// Ends a transaction that was kept.
+    #[inline]
+    fn commit<R>(&mut self, time: Timestamp, value: R, events: usize) -> Committed<R> {
         if events == 0 {
-            return Ok(Committed { value, stamp: None, changes: Vec::new() });
+            return Committed { value, stamp: None, changes: Vec::new() };
         }
         self.clock.observe(time);
         self.held.vector.raise(self.txn.dot);
         self.commits.add(time, &mut self.txn.counted, &mut self.txn.ways);
         self.txn.let_go();
         let changes = std::mem::take(&mut self.txn.recorder).finish();
-        Ok(Committed { value, stamp: Some(time), changes })
+        Committed { value, stamp: Some(time), changes }
     }
 
     /// Refuses to write under one id more than a message can name: it could not be shipped.
     fn check_ids(&self) -> Result<(), WriteError> {
-        let vector = &self.held.vector;
-        if vector.time(self.txn.dot.origin) > Timestamp::ZERO {
+        if self.held.vector.time(self.txn.dot.origin) > Timestamp::ZERO {
             return Ok(());
         }
-        let count = vector.iter().count() + 1;
+        let count = self.held.open_ids() + 1;
         if count > Limits::MAX_REPLICAS { Err(WriteError::TooManyReplicas { count }) } else { Ok(()) }
     }
 
@@ -312,11 +358,55 @@ impl<S: Crdt> Replica<S> {
         now_ms: u64,
         write: impl FnOnce(&mut S::Mut<'_>) -> R,
     ) -> Result<Committed<R>, WriteError> {
-        let done = self.transact(now_ms, |handle| Ok::<_, std::convert::Infallible>(write(handle)));
-        done.map_err(|error| match error {
-            TransactError::Write(error) => error,
-            TransactError::Aborted(never) => match never {},
-        })
+        self.transact(now_ms, |handle| Ok::<_, Infallible>(write(handle))).map_err(never_aborted)
+    }
+
+    /// Closes the id of a replica that is gone: an earlier run of this one, or one that was evicted and will not return. Its data
+    /// stays. Once all members know that it is closed, [vectors](Self::vector) and messages leave it out, so ids may come and go
+    /// for ever.
+    ///
+    /// It records up to which stamp the events of `id` are held here, as an event of this replica: who has seen the one holds the
+    /// other. That is all it says. If `id` writes on, or if others hold more of it, nothing is lost: then it is named again.
+    ///
+    /// Returns up to where it was closed; `None`, and nothing is recorded, if nothing is held of it or it is closed there already.
+    ///
+    /// # Errors
+    /// [`WriteError::OwnId`] if it is the id of this replica; [`WriteError`] if the event cannot be recorded. Nothing changed.
+    ///
+    /// # Example
+    /// A program starts again, under a new id, and merges what its earlier run saved:
+    /// ```
+    /// use driftless::{Config, Counter, Replica, ReplicaId, VersionVector};
+    ///
+    /// type Visits = Replica<Counter>;
+    /// let [mut first, mut second, mut us] = [1, 2, 9].map(|id| Visits::new(ReplicaId::from_u128(id), Config::default()));
+    /// first.transact(1_000, |visits| visits.add(3))?;
+    /// let saved = first.delta_since(&VersionVector::new()).encode()?;
+    ///
+    /// second.merge(2_000, second.decode(&saved)?)?;
+    /// assert_eq!(second.close(2_001, first.id())?, Some(first.clock().last()));
+    /// assert_eq!(second.close(2_002, first.id())?, None);
+    /// assert_eq!(second.vector().len(), 2);
+    ///
+    /// // All members have heard of it.
+    /// second.set_members([second.id(), us.id()]);
+    /// us.merge(2_003, second.delta_since(&us.vector()))?;
+    /// second.report(2_004, us.id(), &us.vector())?;
+    /// assert_eq!(second.vector().iter().map(|(id, _)| id).collect::<Vec<_>>(), [second.id()]);
+    /// assert!(us.covers(&second.vector()) && second.covers(&us.vector()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&mut self, now_ms: u64, id: ReplicaId) -> Result<Option<Timestamp>, WriteError> {
+        if id == self.id {
+            return Err(WriteError::OwnId);
+        }
+        let last = self.held.time(&id);
+        let is_closed = self.system().closings().any(|(closed, _, at)| (*closed, at) == (id, last));
+        if last == Timestamp::ZERO || is_closed {
+            return Ok(None);
+        }
+        self.administer(now_ms, |system| system.closed().update(&id, |closed| closed.set(last)))?;
+        Ok(Some(last))
     }
 
     /// Reads a message that a peer's [`Delta::encode`] or [`Delta::into_chunks`] wrote. It is checked against
@@ -343,11 +433,12 @@ impl<S: Crdt> Replica<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decode(&self, bytes: &[u8]) -> Result<Delta<S>, MergeError> {
-        let delta =
-            Delta::decode(bytes, &self.config.limits, self.txn.seed, &self.vector(), &self.held.state);
+        let known = self.held.vector.to_vector(&self.held.origins);
+        let delta = Delta::decode(bytes, &self.config.limits, self.txn.seed, &known, &self.held.state);
         delta.map_err(|error| match error {
+            // Of a closed id that the peer does not know, and takes a short form not to mean, it must be told.
             DecodeError::UnknownReplica { .. } | DecodeError::UnknownKey { .. } => {
-                MergeError::Gap { vector: self.vector() }
+                MergeError::Gap { vector: known.clone() }
             }
             error => MergeError::Decode(error),
         })
@@ -406,7 +497,7 @@ impl<S: Crdt> Replica<S> {
         if to.within(&self.held.vector) {
             return Merged::default();
         }
-        let Held { state, origins, vector, dropped } = &mut self.held;
+        let Held { state, system, origins, vector, dropped, .. } = &mut self.held;
         let cut = delta.cut.map(|cut| to_ours(&cut, &remap));
         let mut merging = Merging {
             origins,
@@ -424,7 +515,13 @@ impl<S: Crdt> Replica<S> {
         self.is_poisoned = true;
         let mut incoming = delta.state;
         state.join(&mut incoming, &mut merging, &Path::root());
-        let (conflicts, recorder) = (merging.conflicts, merging.recorder);
+        let conflicts = merging.conflicts;
+        let recorder = std::mem::replace(&mut merging.recorder, Recorder::new(false));
+        let mut incoming = delta.system;
+        let is_system_news = !incoming.is_bottom();
+        if is_system_news || merging.absence_speaks() && !system.is_bottom() {
+            system.join(&mut incoming, &mut merging, &Path::root());
+        }
         vector.raise_all(&to);
         if let Some(cut) = cut {
             dropped.raise_all(&cut);
@@ -432,16 +529,37 @@ impl<S: Crdt> Replica<S> {
         self.is_poisoned = false;
         let newest = to.iter().map(|dot| dot.time).max().unwrap_or_default();
         self.clock.observe(newest);
-        if self.membership.is_waiting() {
-            let own = self.vector();
-            self.membership.settle(&own);
+        if is_system_news {
+            self.held.relink();
         }
-        Merged { is_news: true, conflicts, changes: recorder.finish_merge() }
+        let is_settled = self.membership.is_waiting() && self.membership.settle(&self.held.vector);
+        if is_settled || is_system_news {
+            self.judge_links(false);
+        }
+        Merged { is_news: true, conflicts, changes: recorder.finish_merge(), is_system_news }
     }
 
-    /// Whether all within a vector is held here.
-    pub(crate) fn reaches(&self, vector: &VersionVector) -> bool {
-        vector.is_within(&self.vector())
+    /// Asks which closed ids all members know to be closed; of those of whom that was known, only if `again`.
+    fn judge_links(&mut self, again: bool) {
+        let Held { links, vector, origins, .. } = &mut self.held;
+        if links.is_empty() || !again && !links.are_open() {
+            return;
+        }
+        let cut = self.membership.stable_cut(&self.id, vector, links);
+        Arc::make_mut(links).judge(again, |by| cut.covers(by));
+        let gone = links.implied(vector, |link| link.is_stable);
+        self.membership
+            .shorten(links, |id| origins.get(id).is_some_and(|id| gone.binary_search(&id).is_ok()));
+    }
+
+    /// Whether all is held that `vector` covers, and nothing else.
+    pub(crate) fn is_at(&self, vector: &VersionVector) -> bool {
+        self.held.is_at(vector)
+    }
+
+    /// How far the events of `id` are held, closed or not.
+    pub(crate) fn seen(&self, id: &ReplicaId) -> Timestamp {
+        self.held.time(id)
     }
 
     /// What must hold before a delta may touch anything.
@@ -452,25 +570,32 @@ impl<S: Crdt> Replica<S> {
         if delta.is_chunk() {
             return Err(MergeError::Incomplete);
         }
-        let (own, to) = (self.vector(), delta.to());
-        self.check_stamps(now_ms, &own, &to)?;
-        let ids = own.len() + to.iter().filter(|(id, _)| own.get(id) == Timestamp::ZERO).count();
-        if ids > Limits::MAX_REPLICAS {
-            return Err(MergeError::TooManyReplicas { count: ids });
+        let Delta { origins, from, to, .. } = delta;
+        let named =
+            |frontier: &Frontier| frontier.iter().map(|dot| (*origins.id(dot.origin), dot.time)).collect();
+        let (from, to): (Vec<_>, Vec<_>) = (named(from), named(to));
+        self.check_stamps(now_ms, to.iter().copied())?;
+        if to.iter().any(|(id, _)| self.held.time(id) == Timestamp::ZERO) {
+            let closed = delta.closed_here();
+            let is_new = |id: &ReplicaId| self.held.time(id) == Timestamp::ZERO && !closed.contains(id);
+            let count = self.held.open_ids() + to.iter().filter(|(id, _)| is_new(id)).count();
+            if count > Limits::MAX_REPLICAS {
+                return Err(MergeError::TooManyReplicas { count });
+            }
         }
-        let from = delta.from();
-        self.check_own(&own, &from)?;
-        if !delta.is_complete() && !from.is_within(&own) {
-            return Err(MergeError::Gap { vector: own });
+        let own_entry =
+            from.iter().find(|(id, _)| *id == self.id).map_or(Timestamp::ZERO, |(_, stamp)| *stamp);
+        self.check_own(own_entry)?;
+        if !delta.is_complete() && from.iter().any(|(id, stamp)| *stamp > self.held.time(id)) {
+            return Err(MergeError::Gap { vector: self.vector() });
         }
         Ok(())
     }
 
     /// Refuses a vector in which our own entry is none of our commit points.
-    fn check_own(&self, own: &VersionVector, vector: &VersionVector) -> Result<(), MergeError> {
-        let stamp = vector.get(&self.id);
+    fn check_own(&self, stamp: Timestamp) -> Result<(), MergeError> {
         if self.commits.is_foreign(stamp) {
-            return Err(MergeError::NotIssued { stamp, own: own.get(&self.id) });
+            return Err(MergeError::NotIssued { stamp, own: self.held.time(&self.id) });
         }
         Ok(())
     }
@@ -479,18 +604,26 @@ impl<S: Crdt> Replica<S> {
     fn check_stamps(
         &self,
         now_ms: u64,
-        own: &VersionVector,
-        vector: &VersionVector,
+        mut vector: impl Iterator<Item = (ReplicaId, Timestamp)>,
     ) -> Result<(), MergeError> {
         Timestamp::new(now_ms, 0).map_err(MergeError::Clock)?;
-        self.check_own(own, vector)?;
-        for (id, stamp) in vector.iter().filter(|(id, stamp)| *stamp > own.get(id)) {
+        vector.try_for_each(|(id, stamp)| {
+            let own = self.held.time(&id);
+            if id == self.id {
+                self.check_own(stamp)?;
+            }
+            if stamp <= own {
+                return Ok(());
+            }
+            if id == self.id {
+                return Err(MergeError::NotIssued { stamp, own });
+            }
             let bound = now_ms.saturating_add(self.config.max_ahead_ms);
             if stamp.millis() > bound {
                 return Err(MergeError::TooFarAhead { id, stamp, bound_ms: bound });
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// For each id of an incoming message, what stands for it here.
@@ -514,6 +647,7 @@ impl<S: Crdt> Replica<S> {
     /// [`forget`](Self::forget) for an example.
     pub fn set_members(&mut self, members: impl IntoIterator<Item = ReplicaId>) {
         self.membership.set_members(members);
+        self.judge_links(true);
     }
 
     /// The members that were set, ordered.
@@ -531,15 +665,28 @@ impl<S: Crdt> Replica<S> {
     /// time cannot be, [`MergeError::TooManyReplicas`] if the vector, or all reports together, would name more replicas than
     /// can be held. Nothing changed.
     pub fn report(&mut self, now_ms: u64, id: ReplicaId, vector: &VersionVector) -> Result<(), MergeError> {
-        let own = self.vector();
-        self.check_stamps(now_ms, &own, vector)?;
-        let count = vector.len().max(self.membership.reported_with(&id));
+        self.check_stamps(now_ms, vector.iter())?;
+        let mut count = self.membership.reported_with(&id);
+        let unknown = |(id, _): &(ReplicaId, Timestamp)| self.held.origins.get(id).is_none();
+        let unknown: Vec<ReplicaId> = vector.iter().filter(unknown).map(|(id, _)| id).collect();
+        if !unknown.is_empty() {
+            // They stay in the table of ids, whatever becomes of the report.
+            count = count.max(self.held.origins.len() - self.held.vector.iter().count() + unknown.len());
+            count = count.max(self.held.open_ids() + unknown.len());
+        }
         if count > Limits::MAX_REPLICAS {
             return Err(MergeError::TooManyReplicas { count });
         }
-        if id != self.id {
-            self.membership.report(id, vector, &own);
+        if id == self.id {
+            return Ok(());
         }
+        if !unknown.is_empty() {
+            self.intern(&unknown);
+        }
+        let Held { origins, vector: own, .. } = &self.held;
+        let dots = vector.iter().filter_map(|(id, time)| Some(Dot { origin: origins.get(&id)?, time }));
+        self.membership.report(id, dots, own);
+        self.judge_links(false);
         Ok(())
     }
 
@@ -560,14 +707,19 @@ impl<S: Crdt> Replica<S> {
     /// # Ok::<(), driftless::MergeError>(())
     /// ```
     pub fn known_vectors(&self) -> Vec<(ReplicaId, VersionVector)> {
-        let others = self.membership.table();
+        let origins = &self.held.origins;
+        let others = self.membership.table().map(|(id, dots)| {
+            let entries = dots.map(|dot| (*origins.id(dot.origin), dot.time));
+            (id, entries.collect::<Vec<_>>().into())
+        });
         others.chain([(self.id, self.vector())]).collect()
     }
 
     /// What every member is known to have seen: what lies within is stable, and is forgotten by [`forget`](Self::forget).
     /// Nothing, as long as no members are set.
     pub fn stable_cut(&self) -> VersionVector {
-        self.membership.stable_cut(&self.id, &self.vector())
+        let Held { vector, links, .. } = &self.held;
+        self.held.shortened(&self.membership.stable_cut(&self.id, vector, links))
     }
 
     /// Drops the marks of what every member has seen overwritten or removed, and the rows of which nothing is left.
@@ -602,16 +754,14 @@ impl<S: Crdt> Replica<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forget(&mut self) -> Forgotten {
-        let own = self.vector();
-        let cut = self.membership.stable_cut(&self.id, &own);
-        let behind = self.membership.behind(&self.id, &own);
-        let stable = cut.get(&self.id);
-        let Held { state, origins, dropped, vector } = &mut self.held;
-        let cut = Frontier::of(&cut, origins);
+        let Held { state, system, origins, dropped, vector, links } = &mut self.held;
+        let cut = self.membership.stable_cut(&self.id, vector, links);
+        let behind = self.membership.behind(&self.id, vector, links);
+        let stable = cut.time(self.txn.dot.origin);
         let mut pruning = Pruning {
             cut: &cut,
             floor: Default::default(),
-            counting: Counting::new(&self.membership, origins, &self.id, vector),
+            counting: Counting::new(&self.membership, origins, &self.id, vector, links),
             dropped: std::mem::take(dropped),
             rows: 0,
             marks: 0,
@@ -619,10 +769,39 @@ impl<S: Crdt> Replica<S> {
         // As in a merge: a panic can only come from the application's own types.
         self.is_poisoned = true;
         state.prune(&mut pruning);
+        let (rows, marks) = (pruning.rows, pruning.marks);
+        system.prune(&mut pruning);
         *dropped = pruning.dropped;
         self.is_poisoned = false;
         self.commits.forget(stable);
-        Forgotten { rows: pruning.rows, marks: pruning.marks, behind }
+        Forgotten { rows, marks, behind }
+    }
+}
+
+/// Writes in a transaction that has begun. Returns what `write` returned, and how many events there were.
+#[inline]
+fn write_in<C: Crdt, R, E>(
+    state: &mut C,
+    txn: &mut Txn,
+    write: impl FnOnce(&mut C::Mut<'_>) -> Result<R, E>,
+) -> Result<(R, usize), TransactError<E>> {
+    let undo = RollBack { state, txn };
+    let mut handle = C::handle(Writer { value: &mut *undo.state, txn: &mut *undo.txn, path: Path::root() });
+    let result = write(&mut handle);
+    drop(handle);
+    let value = result.map_err(TransactError::Aborted)?;
+    if undo.txn.entered > 0 {
+        return Err(TransactError::Write(WriteError::Unwound));
+    }
+    let events = std::mem::take(&mut undo.txn.events);
+    undo.txn.keep();
+    Ok((value, events))
+}
+
+fn never_aborted(error: TransactError<Infallible>) -> WriteError {
+    match error {
+        TransactError::Write(error) => error,
+        TransactError::Aborted(never) => match never {},
     }
 }
 

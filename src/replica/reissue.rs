@@ -10,7 +10,7 @@ use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Recorder};
 use crate::crdt::renaming::Renamer;
 use crate::crdt::shipping::Since;
-use crate::delta::Delta;
+use crate::delta::{Closed, Delta};
 use crate::replica::Replica;
 use crate::replica::commits::Commits;
 use crate::replica::error::{MergeError, ReissueError};
@@ -234,6 +234,7 @@ impl<S: Crdt> Replica<S> {
             has_overflown: false,
         };
         held.state.rename(&mut renamer, &Path::root());
+        held.system.rename(&mut renamer, &Path::root());
         if renamer.has_overflown {
             return Err(ReissueError::CounterOverflow);
         }
@@ -243,6 +244,9 @@ impl<S: Crdt> Replica<S> {
         // What was forgotten was stable, and so was all before the oldest fork point.
         held.vector.lower(former, after);
         Ok(Delta {
+            implied: Vec::new(),
+            closed: Closed::These(held.links.implied(&held.vector, |_| true)),
+            system: held.system,
             origins: held.origins,
             from: Frontier::default(),
             to: held.vector,

@@ -76,6 +76,17 @@ impl Events {
         of_place.map(|(stamp, _)| *stamp).collect()
     }
 
+    /// Whether an event of each place was noted.
+    pub(crate) fn noted_places(&self) -> Vec<bool> {
+        let mut noted = vec![false; self.places.len()];
+        for (_, place) in &self.listed {
+            if let Some(noted) = noted.get_mut(*place as usize) {
+                *noted = true;
+            }
+        }
+        noted
+    }
+
     /// Ends the taking of notes.
     pub(crate) fn sort(&mut self) {
         self.listed.sort_unstable();

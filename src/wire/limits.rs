@@ -45,12 +45,13 @@ pub struct Limits {
     pub siblings: usize,
     /// Bytes of one text, byte string or key. 16 MiB unless set.
     pub text_bytes: usize,
-    /// Replica ids in one message. 4,096 unless set, and never more.
+    /// Replica ids in one message, beside [closed](crate::Replica::close) ones, of which there may be 65,536. 4,096 unless set,
+    /// and never more.
     pub replicas: usize,
 }
 
 impl Limits {
-    /// The greatest number of replica ids in one message, whatever the limits say.
+    /// The greatest number of replica ids in one message, closed ones left out, whatever the limits say.
     pub const MAX_REPLICAS: usize = 4096;
 }
 

@@ -237,6 +237,20 @@ pub enum Step {
         /// Which of the others take it for a member at once.
         known_by: Group,
     },
+    /// A replica starts again: a new one takes its place, with what it held and another id, and closes the former id.
+    Restart {
+        /// Who.
+        who: u8,
+        /// Which of the others take the new one for a member at once, in place of the former.
+        known_by: Group,
+    },
+    /// A replica closes the id of another one, which may write on.
+    Close {
+        /// Who does it.
+        at: u8,
+        /// Whose id.
+        who: u8,
+    },
     /// A reader takes a snapshot, and keeps it.
     Snapshot {
         /// Of whom.

@@ -43,9 +43,20 @@ pub struct Message {
     pub cut: Option<VersionVector>,
     /// Which part of a transfer it is, if it is one.
     pub chunk: Option<Chunk>,
+    /// How many of the ids are closed, if it says so.
+    pub closed: Option<usize>,
+    /// What the cluster says of itself.
+    pub system: Parts,
     /// The state.
     pub parts: Parts,
 }
+
+/// What a cluster says of itself: members, the epoch, and closed ids.
+pub const SYSTEM: Schema = Schema::Struct(&[
+    ("members", Schema::Map(&Schema::Register)),
+    ("epoch", Schema::Register),
+    ("closed", Schema::Map(&Schema::Register)),
+]);
 
 /// A part of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +93,18 @@ impl Message {
             Reader { bytes, at: 0, ids: Vec::new(), events: Vec::new(), looked_up: 0, has_short_keys: false };
         let version = reader.byte()?;
         let (is_complete, is_chunk) = (version & 1 == 1, version & 2 == 2);
-        if version >> 3 != 2 {
+        let has_parts = version >> 3 == 3;
+        if version >> 3 != 2 && !has_parts {
             return Err(format!("the version is {version:b}"));
         }
         let counts = reader.varint()?;
         let new = if counts & 2 == 2 { reader.varint()? as usize } else { 0 };
         let unchanged = if counts & 1 == 1 { reader.varint()? as usize } else { 0 };
         let changed = (counts >> 2) as usize;
+        let parts_code = if has_parts { reader.varint()? } else { 0 };
+        let closed = (parts_code >> 2) as usize;
+        expect(!has_parts || closed > 0 || parts_code & 2 == 2, "a part of the system, or closed ids")?;
+        expect(closed <= new + changed + unchanged, "no more closed ids than ids")?;
         reader.read_ids(new, changed + unchanged, known)?;
         let ids = reader.ids.clone();
         let (mut from, mut to) = (VersionVector::new(), VersionVector::new());
@@ -122,8 +138,15 @@ impl Message {
         } else {
             None
         };
-        let mut parts = Parts::new();
-        if reader.read_events(new + changed, &to)? {
+        let (mut parts, mut system) = (Parts::new(), Parts::new());
+        let has_events = reader.read_events(new + changed, &to)?;
+        let has_state = if has_parts { parts_code & 1 == 1 } else { has_events };
+        expect(has_events == (has_state || parts_code & 2 == 2), "events if there are parts")?;
+        if parts_code & 2 == 2 {
+            SYSTEM.take_apart(&mut reader, vec![Vec::new()], &mut system)?;
+            expect(!system.is_empty(), "a part of the system of which something is known")?;
+        }
+        if has_state {
             schema.take_apart(&mut reader, vec![Vec::new()], &mut parts)?;
         }
         expect(reader.has_short_keys == (version & 4 == 4), "keys in short form if the message says so")?;
@@ -131,7 +154,7 @@ impl Message {
             reader.array::<4>()?;
         }
         expect(reader.at == bytes.len(), "the end of the message")?;
-        Ok(Self { ids, named: new, from, to, cut, chunk, parts })
+        Ok(Self { ids, named: new, from, to, cut, chunk, closed: has_parts.then_some(closed), system, parts })
     }
 }
 

@@ -15,9 +15,10 @@ import uuid
 
 from xxh3 import xxh3
 
-VERSION = 2
+VERSION, SYSTEM_VERSION = 2, 3
 COMPLETE, CHUNK, SHORT_KEYS = 1, 2, 4
-MOST_IDS = 4096
+MOST_IDS, MOST_CLOSED = 4096, 65536
+SYSTEM = {"struct": [["members", {"map": "register"}], ["epoch", "register"], ["closed", {"map": "register"}]]}
 KINDS = [("register", "register"), ("values", "register"), ("set", "set"), ("counter", "counter"), ("flag", "flag"),
          ("map", "document")]
 # Kinds of maps beside those of plain rows alone.
@@ -185,28 +186,53 @@ class Reader(Bytes):
 
     def message(self, schema):
         version = self.byte()
-        check(version >> 3 == VERSION, f"version {version >> 3}")
+        has_parts = version >> 3 == SYSTEM_VERSION
+        check(has_parts or version >> 3 == VERSION, f"version {version >> 3}")
         is_complete, is_chunk = bool(version & COMPLETE), bool(version & CHUNK)
         counts = self.varint()
         changed = counts >> 2
         new = self.at_least_one() if counts & 2 else 0
         unchanged = self.at_least_one() if counts & 1 else 0
-        self.table(new, changed, unchanged)
+        code = self.varint() if has_parts else 0
+        closed, has_system, has_state = code >> 2, bool(code & 2), bool(code & 1)
+        check(not has_parts or closed > 0 or has_system, "a version without its reason")
+        check(closed <= min(new + changed + unchanged, MOST_CLOSED), "too many closed ids")
+        self.table(new, changed, unchanged, closed)
         self.vectors(new, changed)
         if is_complete:
             check(all(row["from"] == 0 for row in self.ids), "a complete message that goes on from something")
             for row in self.ids:
                 self.cut(row)
         chunk = self.chunk() if is_chunk else None
-        if self.list_events(new + changed):
+        has_events = self.list_events(new + changed)
+        check(not has_parts or has_events == (has_system or has_state), "events, and what they are of")
+        system = []
+        if has_system:
+            self.column(SYSTEM, [[]])
+            system, self.cells = self.cells, []
+            check(system, "nothing in the part of the system")
+            self.check_closed(system)
+        if has_state if has_parts else has_events:
             self.column(schema, [[]])
+        if has_events:
             unnamed = set(range(len(self.events))) - self.named
             check(not unnamed, f"nothing names the events {unnamed}")
         check((len(self.short) > 0) == (version & SHORT_KEYS != 0), "keys in short form, and the message says otherwise")
         if changed + unchanged > 0 or self.short:
             self.check(self.take(4))
         check(self.at == len(self.data), f"bytes follow the end at {self.at}")
-        return {"version": version >> 3, "complete": is_complete, "chunk": chunk}
+        return {"version": version >> 3, "complete": is_complete, "chunk": chunk} | (
+            {"closed": closed, "system": in_order(system)} if has_parts else {})
+
+    def check_closed(self, system):
+        """An id was closed later than the last that was held of it, by another, and the message leads there."""
+        for path, cell in system:
+            for entry in cell.get("live", []) if path[0] == {"field": "closed"} else []:
+                place, stamp = entry["dot"]
+                ids = {str(uuid.UUID(bytes=row["id"])): row for row in self.ids}
+                key = str(uuid.UUID(hex=path[1]["key"]["bytes"]))
+                check(key in ids and 0 < entry["value"] <= ids[key]["to"], "an id is closed beyond what the message holds")
+                check(entry["value"] < stamp and self.ids[place]["id"] != ids[key]["id"], "an id is closed before its time")
 
     def check(self, found):
         """What short forms mean. What keys in short form are is known to nobody but the receiver, so then it says nothing here."""
@@ -218,8 +244,8 @@ class Reader(Bytes):
         check(number > 0, f"the number before {self.at} is said to be there and is 0")
         return number
 
-    def table(self, new, changed, unchanged):
-        check(new + changed + unchanged <= MOST_IDS, "too many ids")
+    def table(self, new, changed, unchanged, closed):
+        check(new + changed + unchanged - closed <= MOST_IDS, "too many ids")
         for _ in range(new):
             self.ids.append({"id": self.take(16), "form": "full"})
         for _ in range(changed + unchanged):
@@ -587,15 +613,19 @@ def show_id(row):
     return shown | {name: show_stamp(row[name]) for name in ("from", "to", "cut") if name in row}
 
 
+def in_order(found):
+    """Cells in the order of their paths."""
+    cells = {}
+    for path, cell in found:
+        cells.setdefault(compact(path), {"path": path}).update(cell)
+    return [show_cell(cell) for _, cell in sorted(cells.items())]
+
+
 def decode(data, schema, known):
     reader = Reader(data, known)
     message = reader.message(schema)
     known.update(row["id"] for row in reader.ids)
-    cells = {}
-    for path, cell in reader.cells:
-        cells.setdefault(compact(path), {"path": path}).update(cell)
-    cells = [show_cell(cell) for _, cell in sorted(cells.items())]
-    return message | {"ids": [show_id(row) for row in reader.ids], "cells": cells}
+    return message | {"ids": [show_id(row) for row in reader.ids], "cells": in_order(reader.cells)}
 
 
 def decode_all(messages, schema):

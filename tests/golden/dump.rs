@@ -38,13 +38,19 @@ fn of_message(message: &Message) -> Json {
         }
         shown
     });
-    json!({
-        "version": 2,
+    let cells = |parts| in_order(parts, |part| of_part(part, &message.ids));
+    let mut shown = json!({
+        "version": if message.closed.is_some() { 3 } else { 2 },
         "complete": message.cut.is_some(),
         "chunk": chunk,
         "ids": ids.collect::<Vec<_>>(),
-        "cells": in_order(&message.parts, |part| of_part(part, &message.ids)),
-    })
+        "cells": cells(&message.parts),
+    });
+    if let Some(closed) = message.closed {
+        shown["closed"] = json!(closed);
+        shown["system"] = cells(&message.system);
+    }
+    shown
 }
 
 /// What stands at each path, ordered by the compact JSON of the path.

@@ -110,6 +110,7 @@ pub(crate) fn same(count: u64, number: u64) -> Vec<u8> {
 }
 
 pub(crate) const VERSION: u8 = 2;
+pub(crate) const SYSTEM_VERSION: u8 = 3;
 pub(crate) const COMPLETE: u8 = 1;
 pub(crate) const CHUNK: u8 = 2;
 pub(crate) const SHORT_KEYS: u8 = 4;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failure of the test")]
 
 mod changes;
+mod closed;
 mod depth;
 mod forge;
 mod memory;

@@ -1,8 +1,9 @@
 //! Messages taken apart into the pieces that `docs/wire-format.md` names, to be changed and put together again.
 
 use driftless_testkit::schema::Schema;
+use driftless_testkit::wire;
 
-use crate::forge::{self, CHUNK, COMPLETE, RUNS, SHORT_KEYS, STEPS};
+use crate::forge::{self, CHUNK, COMPLETE, RUNS, SHORT_KEYS, STEPS, SYSTEM_VERSION};
 
 /// What stands in a message between two places that mean something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +143,7 @@ impl Parts<'_> {
         let changed = counts >> 2;
         let new = if counts & 2 == 2 { self.varint() } else { 0 };
         let unchanged = if counts & 1 == 1 { self.varint() } else { 0 };
+        let parts = if version >> 3 == SYSTEM_VERSION { Some(self.varint()) } else { None };
         (0..new).for_each(|_| drop(self.fixed(16)));
         (0..changed + unchanged).for_each(|_| drop(self.fixed(2)));
         let has_short = changed + unchanged > 0;
@@ -176,7 +178,10 @@ impl Parts<'_> {
             let numbers = self.bare_packed(count, width);
             self.pieces.push(Piece::Packed { width, numbers });
         }
-        if events > 0 {
+        if parts.is_some_and(|parts| parts & 2 == 2) {
+            self.column(&wire::SYSTEM, 1);
+        }
+        if parts.map_or(events > 0, |parts| parts & 1 == 1) {
             self.column(schema, 1);
         }
         if has_short || version & SHORT_KEYS != 0 {

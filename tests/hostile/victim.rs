@@ -41,6 +41,8 @@ pub(crate) struct Victim<'a, S> {
     now_ms: u64,
     inbox: Inbox<S>,
     before: Shown,
+    /// What it holds of all, closed ids included.
+    held: VersionVector,
 }
 
 /// What came of a message.
@@ -77,7 +79,7 @@ impl<'a, S: Crdt> Victim<'a, S> {
             inbox.replica.report(now_ms, id, &vector).expect("the members' vectors are true");
         }
         let before = Shown::of(&inbox.replica);
-        Self { sample, awaited, now_ms, inbox, before }
+        Self { sample, awaited, now_ms, inbox, before, held: vector }
     }
 
     /// Reads and merges a message, and checks what it did.
@@ -107,7 +109,7 @@ impl<'a, S: Crdt> Victim<'a, S> {
 
     /// That a reader which shares nothing with the engine reads what the engine has taken.
     fn check_read(&self, message: &[u8]) -> Result<(), String> {
-        let known: Vec<_> = self.before.vector.iter().map(|(id, _)| id).collect();
+        let known: Vec<_> = self.held.iter().map(|(id, _)| id).collect();
         let read = read(self.sample, message, &known);
         read.map(drop).map_err(|error| format!("it was taken, although {error}"))
     }
@@ -125,7 +127,7 @@ impl<'a, S: Crdt> Victim<'a, S> {
     /// forgets.
     fn check_taken(&mut self) -> Result<(), String> {
         let replica = &mut self.inbox.replica;
-        if !self.before.vector.is_within(&replica.vector()) || replica.clock().last() < self.before.last {
+        if !replica.covers(&self.held) || replica.clock().last() < self.before.last {
             return Err("the vector or the clock went back".to_owned());
         }
         round_trip(self.sample, replica)?;
@@ -149,8 +151,8 @@ fn round_trip<S: Crdt>(sample: &Sample<S>, from: &Replica<S>) -> Result<(), Stri
     let mut to = Inbox::new(Replica::<S>::new(ReplicaId::from_u128(1), sample.reader().config().clone()));
     check_dots(&bytes, sample)?;
     to.take(&bytes).map_err(|refused| format!("what it sends is refused: {refused:?}"))?;
-    let is_same =
-        to.replica.vector() == from.vector() && to.replica.canonical_bytes() == from.canonical_bytes();
+    let covered = to.replica.covers(&from.vector()) && from.covers(&to.replica.vector());
+    let is_same = covered && to.replica.canonical_bytes() == from.canonical_bytes();
     if is_same { Ok(()) } else { Err("what it sends does not lead to what it holds".to_owned()) }
 }
 
@@ -160,7 +162,7 @@ fn check_dots<S: Crdt>(bytes: &[u8], sample: &Sample<S>) -> Result<(), String> {
     let Some(message) = read(sample, bytes, &[])? else {
         return Ok(());
     };
-    for (place, part) in &message.parts {
+    for (place, part) in message.parts.iter().chain(&message.system) {
         let mut dots = part.live.keys().chain(&part.marks).chain(&part.floor).chain(part.removed.keys());
         if let Some((id, stamp)) = dots.find(|(id, stamp)| *stamp > message.to.get(id)) {
             return Err(format!("{stamp} of {id} at {place:?} is beyond what is held"));

@@ -57,8 +57,8 @@ fn another_version_and_unknown_flags_are_refused() {
     let reader: Replica<Users> = replica(0x0e05);
     let mut bytes = message(&c, &reader);
     assert_eq!(bytes[0], 2 << 3);
-    bytes[0] = 3 << 3;
-    assert_eq!(refused(&reader, &bytes), DecodeError::Version { found: 3 });
+    bytes[0] = 4 << 3;
+    assert_eq!(refused(&reader, &bytes), DecodeError::Version { found: 4 });
     bytes[0] = (2 << 3) | 4;
     assert!(matches!(refused(&reader, &bytes), DecodeError::Expected { what: "keys in short form", .. }));
 }

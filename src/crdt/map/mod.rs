@@ -174,6 +174,11 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
         Entries::new(self.rows.iter(), self.len())
     }
 
+    /// All rows, those of a delta too, in which what is live is not counted.
+    pub(crate) fn all_rows(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.iter().map(|row| (&row.key, &row.value))
+    }
+
     /// The keys, in the order of [`iter`](Self::iter).
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &K> {
         self.iter().map(|(key, _)| key)

@@ -29,6 +29,11 @@ impl<S> Transfer<S> {
         Self { ends, pending, gathered: Vec::new(), is_interleaved, has_forgotten, is_overtaken }
     }
 
+    /// Who receives it.
+    pub(super) fn receiver(&self) -> usize {
+        self.ends.1
+    }
+
     fn begin(&mut self) {
         self.gathered.clear();
         (self.is_interleaved, self.has_forgotten, self.is_overtaken) = (false, false, false);

@@ -130,4 +130,16 @@ coverage! {
     joiner_wrote_first,
     /// Snapshots held and compared later.
     snapshots,
+    /// Replicas that started again under new ids.
+    restarts,
+    /// Ids that were closed.
+    closings,
+    /// Comparisons of a replica whose vector leaves out closed ids.
+    left_out,
+    /// Messages that leave out closed ids.
+    sent_without,
+    /// Messages that name ids for the state's sake alone, although they are closed.
+    named_for_the_state,
+    /// Transactions under ids that were closed.
+    wrote_on,
 }

@@ -63,6 +63,8 @@ impl<S: Subject> Cluster<S> {
                 self.join(*known_by);
                 Ok(())
             }
+            Step::Restart { who, known_by } => self.restart(self.place(*who), *known_by),
+            Step::Close { at, who } => self.close(self.places(*at, *who)),
             Step::Snapshot { at } => self.hold(self.place(*at)),
         }
     }
@@ -172,6 +174,7 @@ impl<S: Subject> Cluster<S> {
         let Node { replica, vector, last, wrote, is_joiner } = &mut self.nodes[at];
         let coverage = &mut self.coverage;
         coverage.committed += 1;
+        coverage.wrote_on += usize::from(self.closed.contains(&replica.id()));
         if let Some((before_ms, was_undone)) = *wrote
             && now_ms < before_ms
         {
@@ -227,7 +230,8 @@ impl<S: Subject> Cluster<S> {
         let replica = &self.nodes[at].replica;
         let (snapshot, vector, digest) = (replica.snapshot(), replica.vector(), replica.digest());
         equal("the vector of a snapshot", &snapshot.vector(), &vector)?;
-        self.snapshots.push(Held { snapshot, vector, digest });
+        let (shown, vector) = (vector, self.nodes[at].vector.clone());
+        self.snapshots.push(Held { snapshot, vector, shown, digest });
         self.note(format!("a snapshot of {at} is taken"));
         Ok(())
     }

@@ -40,7 +40,8 @@ impl<S: Subject> Cluster<S> {
             Err(MergeError::TooFarAhead { .. }) if is_too_far => {}
             other => return Err(format!("a report at {at}: {other:?}")),
         }
-        equal("the vector after a report", &node.replica.vector(), &node.vector)
+        let node = &self.nodes[at];
+        self.means("the vector after a report", &node.replica.vector(), &node.vector)
     }
 
     /// Whether a vector holds a stamp that is news to a replica and further ahead than it accepts.
@@ -55,8 +56,8 @@ impl<S: Subject> Cluster<S> {
         let (digest, cut) = (replica.digest(), replica.stable_cut());
         let forgotten = replica.forget();
         equal("the digest after forgetting", &replica.digest(), &digest)?;
-        let replica = &self.nodes[at].replica;
-        if !cut.is_within(&replica.vector()) {
+        let Node { replica, vector, .. } = &self.nodes[at];
+        if !cut.is_within(vector) {
             return Err(format!("{at} takes for stable what it has not seen: {cut:?}"));
         }
         for node in &self.nodes {
@@ -67,7 +68,7 @@ impl<S: Subject> Cluster<S> {
             if !cut.is_within(&node.vector) {
                 return Err(format!("{id} has not seen what is stable: {cut:?}"));
             }
-            if !replica.vector().is_within(&node.vector) && !forgotten.behind.contains(&id) {
+            if !vector.is_within(&node.vector) && !forgotten.behind.contains(&id) {
                 return Err(format!("{id} is behind and is not named: {:?}", forgotten.behind));
             }
         }

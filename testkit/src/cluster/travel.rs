@@ -1,8 +1,8 @@
 //! The steps in which a delta travels.
 
-use driftless::{Delta, MergeError, VersionVector};
+use driftless::{Delta, MergeError, ReplicaId, Timestamp, VersionVector};
 
-use crate::cluster::{Cluster, IDS, equal};
+use crate::cluster::{Cluster, Coverage, IDS, equal};
 use crate::history::{Part, Route, Since};
 use crate::oracle::Live;
 use crate::subject::{Subject, show};
@@ -66,7 +66,7 @@ impl<S: Subject> Cluster<S> {
         since: Since,
     ) -> Result<(), String> {
         let vector = match since {
-            Since::Asked | Since::Stale => self.nodes[to].vector.clone(),
+            Since::Asked | Since::Stale => self.nodes[to].replica.vector(),
             Since::Believed => self.believed.get(&(from, to)).cloned().unwrap_or_default(),
             Since::Nothing => VersionVector::new(),
         };
@@ -78,15 +78,24 @@ impl<S: Subject> Cluster<S> {
         };
         let since = if snapshot.is_none() && since == Since::Stale { Since::Asked } else { since };
         let (start, end, is_complete) = (delta.from(), delta.to(), delta.is_complete());
-        equal("where a delta leads", &end, sender)?;
-        let is_closed = self.coverage.evictions == 0 && self.coverage.joins == 0;
+        let sender = sender.clone();
+        self.means("where a delta leads", &end, &sender)?;
+        self.coverage.sent_without += usize::from(end.len() < sender.len());
+        let Coverage { evictions, joins, restarts, closings, .. } = self.coverage;
+        let is_closed = evictions + joins + restarts + closings == 0;
         if is_complete && since == Since::Asked && is_closed {
             return Err(format!("a member at {vector:?} is sent everything"));
         }
         let mut expected = vector;
-        expected.meet(sender);
+        expected.meet(&sender);
+        // Of closed ids the sender may know more than the vector says, or less than it means.
+        let is_open = |(id, _): &(ReplicaId, Timestamp)| !self.closed.contains(id);
+        let open = |vector: &VersionVector| vector.iter().filter(is_open).collect::<VersionVector>();
         if !is_complete {
-            equal("from where a delta goes on", &start, &expected)?;
+            equal("from where a delta goes on", &open(&start), &open(&expected))?;
+        }
+        if is_complete {
+            equal("what a complete delta names", &end, &sender)?;
         }
         if !is_complete && start == end {
             equal("whether there is nothing in a delta", &delta.is_empty(), &true)?;
@@ -95,7 +104,7 @@ impl<S: Subject> Cluster<S> {
         let body = match route {
             Route::Message => {
                 let bytes = delta.encode().map_err(failed)?;
-                self.check_message(&bytes, &start, &end, is_complete)?;
+                self.check_message(&bytes, (&start, &end), &sender, is_complete)?;
                 Body::Bytes(bytes)
             }
             Route::Chunks(bytes) => {
@@ -125,15 +134,24 @@ impl<S: Subject> Cluster<S> {
 
     /// A message holds all that it must, and nothing that is held where it goes on from.
     fn check_message(
-        &self,
+        &mut self,
         bytes: &[u8],
-        start: &VersionVector,
-        end: &VersionVector,
+        (start, end): (&VersionVector, &VersionVector),
+        sender: &VersionVector,
         is_complete: bool,
     ) -> Result<(), String> {
         let message = wire::Message::read::<S>(bytes, &IDS)?;
-        equal("where a message goes on from", &message.from, start)?;
-        equal("where a message leads", &message.to, end)?;
+        // Closed ids that the state names are in the table.
+        self.means("where a message leads", &message.to, sender)?;
+        let named: VersionVector =
+            message.to.iter().filter(|(id, _)| end.get(id) > Timestamp::ZERO).collect();
+        equal("where a message leads", &named, end)?;
+        self.coverage.named_for_the_state += usize::from(message.to != *end);
+        let start = &if is_complete { start.clone() } else { self.with_implied(start, end, sender) };
+        let named: VersionVector =
+            start.iter().filter(|(id, _)| message.to.get(id) > Timestamp::ZERO).collect();
+        equal("where a message goes on from", &message.from, &named)?;
+        let end = sender;
         equal("whether a message is complete", &message.cut.is_some(), &is_complete)?;
         for (place, entries) in self.oracle.live(end) {
             let part = message.parts.get(&place);
@@ -156,6 +174,18 @@ impl<S: Subject> Cluster<S> {
             }
         }
         Ok(())
+    }
+
+    /// Where a delta goes on from, with the closed ids that it leaves out because all of them is held there.
+    fn with_implied(
+        &self,
+        start: &VersionVector,
+        end: &VersionVector,
+        sender: &VersionVector,
+    ) -> VersionVector {
+        let implied =
+            sender.iter().filter(|(id, _)| self.closed.contains(id) && end.get(id) == Timestamp::ZERO);
+        start.iter().chain(implied).collect()
     }
 
     /// The number of a message that is counted back from the last.
@@ -248,7 +278,7 @@ impl<S: Subject> Cluster<S> {
                 equal("whether it is news", &merged.is_news, &is_news)?;
                 self.coverage.conflicts += usize::from(merged.conflicts > 0);
             }
-            Err(MergeError::Gap { vector }) if !fits => equal("what to ask for", vector, &own)?,
+            Err(MergeError::Gap { vector }) if !fits => self.means("what to ask for", vector, &own)?,
             Err(MergeError::TooFarAhead { .. }) if is_too_far => {}
             other => {
                 return Err(format!("{at} was sent what fits: {fits}, too far: {is_too_far}: {other:?}"));

@@ -118,8 +118,12 @@ impl Bytes<'_> {
                     _ => Rest::IsLost,
                 },
             },
-            _ if self.bool() => Step::Join { known_by: self.byte() },
-            _ => Step::Snapshot { at: self.byte() },
+            _ => match self.below(4) {
+                0 => Step::Snapshot { at: self.byte() },
+                1 => Step::Join { known_by: self.byte() },
+                2 => Step::Restart { who: self.byte(), known_by: self.byte() },
+                _ => Step::Close { at: self.byte(), who: self.byte() },
+            },
         }
     }
 }

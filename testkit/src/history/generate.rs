@@ -174,6 +174,8 @@ fn step(theme: Theme) -> impl Strategy<Value = Step> {
         (3 * evicts, back.boxed()),
         (6 * travels, interrupted(theme).boxed()),
         (2, by().prop_map(|known_by| Step::Join { known_by }).boxed()),
+        (3, (at(), by()).prop_map(|(who, known_by)| Step::Restart { who, known_by }).boxed()),
+        (2, (at(), at()).prop_map(|(at, who)| Step::Close { at, who }).boxed()),
     ];
     Union::new_weighted(steps.into_iter().filter(|(weight, _)| *weight > 0).collect())
 }

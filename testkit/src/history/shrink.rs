@@ -154,6 +154,8 @@ impl Step {
             | Self::Interrupted { from, to, .. } => vec![from, to],
             Self::Report { about, to, .. } => vec![about, to],
             Self::Return { who, with, .. } => vec![who, with],
+            Self::Close { at, who } => vec![at, who],
+            Self::Restart { who, .. } => vec![who],
             _ => Vec::new(),
         }
     }
@@ -162,7 +164,7 @@ impl Step {
         match self {
             Self::Evict { who, by } | Self::Readmit { who, by } => vec![who, by],
             Self::Absence { who, .. } => vec![who],
-            Self::Join { known_by } => vec![known_by],
+            Self::Join { known_by } | Self::Restart { known_by, .. } => vec![known_by],
             _ => Vec::new(),
         }
     }

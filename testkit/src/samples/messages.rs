@@ -17,6 +17,7 @@ pub(super) fn visit(visitor: &mut impl Visitor) {
     many_replicas(visitor);
     stamps(visitor);
     columns(visitor);
+    closed_ids(visitor);
 }
 
 fn nothing(visitor: &mut impl Visitor) {
@@ -202,6 +203,48 @@ fn stamps(visitor: &mut impl Visitor) {
         "stamps",
         Schema::Map(&Schema::Counter),
         "Stamps from one end of time to the other, forwards and backwards, and with counters.",
+    ));
+}
+
+fn closed_ids(visitor: &mut impl Visitor) {
+    type Labels = MergeMap<u8, OrSet<String>>;
+    let [mut first, mut us, _] = regions::<Labels>();
+    let mut second: Replica<Labels> =
+        replica(ReplicaId::from_u128(0x0eee_1f2d_3c4b_4a69_8877_96a5_b4c3_0002));
+    let close = |replica: &mut Replica<Labels>, after_ms, id| {
+        replica.close(NOW_MS + after_ms, id).expect("the time of a sample can be told");
+    };
+    let add = |replica: &mut Replica<Labels>, after_ms, key: u8, label: &str| {
+        write(replica, after_ms, |labels| labels.update(&key, |set| set.add(label)));
+    };
+    let mut sending = Sending::new();
+    add(&mut first, 0, 1, "old");
+    add(&mut us, 5, 2, "of others");
+    sync(&first, &mut second);
+    close(&mut second, 100, EU);
+    sending.send(&second);
+    add(&mut second, 150, 3, "new");
+    sending.send(&second);
+    write(&mut second, 200, |labels| labels.update(&1, |set| (set.add("old"), set.add("new"))));
+    sending.send(&second);
+    sync(&us, &mut second);
+    close(&mut us, 250, EU);
+    // It holds nothing of the id that it closes.
+    sync(&us, &mut second);
+    sync(&first, &mut us);
+    close(&mut us, 300, EU);
+    sync(&us, &mut second);
+    sending.send_in_chunks(&second, 30);
+    close(&mut second, 400, US);
+    write(&mut second, 500, |labels| labels.remove(&3));
+    second.set_members([second.id()]);
+    second.forget();
+    sending.send(&second);
+    sending.send(&second);
+    visitor.visit(sending.end(
+        "closed-ids",
+        Schema::Map(&Schema::Set),
+        "An id is closed; it is left out; a cell names it; two have closed it; all there is, with another one closed; nothing more.",
     ));
 }
 
