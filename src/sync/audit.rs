@@ -9,6 +9,7 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
+use crate::causal::vector::VersionVector;
 use crate::crdt::Crdt;
 use crate::crdt::prints::RowPrint;
 use crate::replica::audit::Fingerprints;
@@ -43,21 +44,21 @@ pub(crate) struct Auditing {
 }
 
 impl Auditing {
-    /// A heartbeat of the peer came, with the hash of its vector.
+    /// A heartbeat of the peer came, by which it holds `told`.
     pub(crate) fn beat<S: Crdt>(
         &mut self,
         shared: &Shared<S>,
         begins: bool,
         now_ms: u64,
-        vector: u64,
+        told: &VersionVector,
         answers: &mut Vec<Frame<'static>>,
     ) {
         let next_ms = *self.next_ms.get_or_insert(now_ms.saturating_add(shared.config().audit_ms));
-        let own = shared.replica.vector();
-        if !begins || now_ms < next_ms || own.is_empty() || hash_of(&own) != vector {
+        if !begins || now_ms < next_ms || told.is_empty() || !shared.replica.is_at(told) {
             return;
         }
         self.next_ms = Some(now_ms.saturating_add(shared.config().audit_ms));
+        let vector = hash_of(&shared.replica.vector());
         let sums = shared.replica.fingerprints(BUCKETS).sums().to_vec();
         answers.push(Frame::Audit(Audit::Prints { vector, sums }));
     }
@@ -67,33 +68,38 @@ impl Auditing {
         shared: &mut Shared<S>,
         now_ms: u64,
         link: LinkId,
+        told: &VersionVector,
         audit: Audit,
         answers: &mut Vec<Frame<'static>>,
     ) -> Result<(), SyncError> {
-        let own = hash_of(&shared.replica.vector());
+        // The vectors of the two may leave out different closed ids, so each names its own.
+        let (own, theirs) = (hash_of(&shared.replica.vector()), hash_of(told));
+        if !shared.replica.is_at(told) {
+            return Ok(());
+        }
         match audit {
-            Audit::Prints { vector, sums } if vector == own => {
+            Audit::Prints { vector, sums } if vector == theirs => {
                 let prints = shared.replica.fingerprints(BUCKETS);
                 let theirs = Fingerprints::from(sums);
                 let buckets: Vec<u16> = prints.differing(&theirs).take(MOST_BUCKETS).collect();
                 if !buckets.is_empty() {
                     let rows = shared.replica.rows_of(BUCKETS, &buckets);
                     let rows = rows.into_iter().map(|row| (row.id, row.print)).collect();
-                    answers.push(Frame::Audit(Audit::Rows { vector, buckets, rows }));
+                    answers.push(Frame::Audit(Audit::Rows { vector: own, buckets, rows }));
                 }
             }
-            Audit::Rows { vector, buckets, rows } if vector == own => {
+            Audit::Rows { vector, buckets, rows } if vector == theirs => {
                 let ours = shared.replica.rows_of(BUCKETS, &buckets);
                 let ids = differing(&ours, &rows);
                 if !ids.is_empty() {
-                    send(shared, vector, ids, false, answers);
+                    send(shared, own, ids, false, answers);
                 }
             }
-            Audit::Repair { vector, ids, message, is_answer } if vector == own => {
+            Audit::Repair { vector, ids, message, is_answer } if vector == theirs => {
                 let rows = shared.replica.decode(&message)?;
                 if !is_answer {
                     // Ours as they are now, before they are repaired.
-                    send(shared, vector, ids.clone(), true, answers);
+                    send(shared, own, ids.clone(), true, answers);
                 }
                 let shown = shown(shared, &ids);
                 let repaired = shared.replica.repair(now_ms, rows)?;

@@ -58,8 +58,11 @@ pub struct Missing {
 impl<S: Crdt> Endpoint<S> {
     /// An endpoint of a replica under a fresh id, which nobody else ever used.
     pub fn new(replica: Replica<S>, config: SyncConfig) -> Self {
+        let mut shared = Shared::new(replica, config);
+        shared.look_at_roster();
+        shared.events.clear();
         Self {
-            shared: Shared::new(replica, config),
+            shared,
             sessions: BTreeMap::new(),
             turn: None,
             concerns: Vec::new(),
@@ -100,7 +103,7 @@ impl<S: Crdt> Endpoint<S> {
             TransactError::Write(error) => RefusedTransaction::Write(error.into()),
             TransactError::Aborted(error) => RefusedTransaction::Aborted(error),
         })?;
-        self.note_commit(committed.stamp);
+        self.shared.committed(committed.stamp);
         Ok(committed)
     }
 
@@ -115,7 +118,7 @@ impl<S: Crdt> Endpoint<S> {
     ) -> Result<Committed<R>, RefusedWrite> {
         self.check_id()?;
         let committed = self.shared.replica.write(now_ms, write)?;
-        self.note_commit(committed.stamp);
+        self.shared.committed(committed.stamp);
         Ok(committed)
     }
 
@@ -123,13 +126,6 @@ impl<S: Crdt> Endpoint<S> {
         match self.shared.doubt {
             Some(_) => Err(RefusedWrite::IdInDoubt { id: self.shared.replica.id() }),
             None => Ok(()),
-        }
-    }
-
-    fn note_commit(&mut self, stamp: Option<Timestamp>) {
-        if let Some(stamp) = stamp {
-            self.shared.ledger.note(self.shared.replica.id(), [stamp]);
-            self.shared.version += 1;
         }
     }
 
@@ -294,6 +290,17 @@ impl<S: Crdt> Endpoint<S> {
         Ok(self.changed())
     }
 
+    /// After a restart: the id that this store wrote under before, which nobody uses any more, is closed, and this endpoint takes its
+    /// place among the members. Call it once what was saved is merged. See [`Replica::close`] for what closing does.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn succeed(&mut self, now_ms: u64, former: ReplicaId) -> Result<Epoch, RefusedWrite> {
+        self.check_id()?;
+        self.shared.succeed(now_ms, former)?;
+        Ok(self.changed())
+    }
+
     /// Lets a store become a member: at once if it is connected, else when it comes. An evicted one, too.
     ///
     /// # Errors
@@ -332,7 +339,7 @@ impl<S: Crdt> Endpoint<S> {
 
     fn look_at_membership(&mut self, now_ms: u64) {
         for session in self.sessions.values_mut() {
-            if *session.state() == State::Waiting {
+            if matches!(session.state(), State::Waiting | State::Open) {
                 session.look_at_membership(&mut self.shared, now_ms);
             }
         }

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::crdt::change::Change;
 use crate::sync::concern::{ConcernId, Holders};
 use crate::sync::error::LinkId;
+use crate::sync::roster::Epoch;
 use crate::wire::error::EncodeError;
 
 /// The first place at which the states of two replicas are of different types.
@@ -99,7 +100,10 @@ pub enum SyncEvent {
         of: u64,
     },
     /// The membership is another now.
-    MembersChanged,
+    MembersChanged {
+        /// Which it is.
+        epoch: Epoch,
+    },
     /// This endpoint is no member any more: others forget without waiting for it. All it holds is still exchanged.
     Evicted,
     /// A peer that is no member wants to become one, and [`Endpoint::admit`](crate::Endpoint::admit) decides it.

@@ -35,6 +35,8 @@ pub(crate) struct Hello {
     /// The nonce of the receiver, if its hello has come; else zero.
     pub(crate) echo: u64,
     pub(crate) request: Request,
+    /// The number of the membership's epoch.
+    pub(crate) epoch: u64,
     /// What is gathered of transfers that broke off, by their senders: whoever they are, they take up their own.
     pub(crate) pending: Vec<(ReplicaId, Gathered)>,
     /// To whom else the sender is connected.

@@ -1,9 +1,14 @@
 //! The membership: who is waited for before anything is forgotten, and who is asked to hold a write.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::causal::id::ReplicaId;
 use crate::crdt::Crdt;
+use crate::crdt::register::LwwRegister;
+use crate::delta::system::Incarnation;
 use crate::replica::error::WriteError;
 use crate::sync::config::Admission;
+use crate::sync::event::SyncEvent;
 use crate::sync::session::Peer;
 use crate::sync::shared::Shared;
 
@@ -30,11 +35,38 @@ pub struct Epoch {
 
 impl<S: Crdt> Shared<S> {
     pub(crate) fn members(&self) -> Vec<Member> {
-        self.roster.values().cloned().collect()
+        let member = |(member, register): (&ReplicaId, &LwwRegister<Incarnation>)| {
+            let Incarnation { id, region } = register.latest()?.clone();
+            Some(Member { member: *member, id, region })
+        };
+        let mut members: Vec<Member> = self.replica.system().members.iter().filter_map(member).collect();
+        members.sort_unstable_by_key(|member| member.member);
+        members
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        Epoch { number: self.epoch, hash: 0 }
+        let mut bytes = Vec::new();
+        for member in self.members() {
+            bytes.extend_from_slice(member.member.as_bytes());
+        }
+        let number = self.replica.system().epoch.latest().copied().unwrap_or_default();
+        Epoch { number, hash: if bytes.is_empty() { 0 } else { xxh3_64(&bytes) } }
+    }
+
+    /// Under which id a member writes, if it is one.
+    fn id_of(&self, member: &ReplicaId) -> Option<ReplicaId> {
+        let register = self.replica.system().members.get(member)?;
+        register.latest().map(|incarnation| incarnation.id)
+    }
+
+    /// Whether a peer is a member, under the id that it has now.
+    pub(crate) fn is_enrolled(&self, peer: &Peer) -> bool {
+        self.id_of(&peer.member) == Some(peer.id)
+    }
+
+    /// Whether this endpoint is a member, under the id that it has now.
+    pub(crate) fn is_member(&self) -> bool {
+        self.id_of(&self.config().member) == Some(self.replica.id())
     }
 
     /// This endpoint, as a member.
@@ -48,36 +80,94 @@ impl<S: Crdt> Shared<S> {
         self.enrol(now_ms, self.itself())
     }
 
-    /// Makes someone a member, under the id that it has now.
-    pub(crate) fn enrol(&mut self, _now_ms: u64, member: Member) -> Result<(), WriteError> {
-        if self.roster.get(&member.member) != Some(&member) {
-            self.roster.insert(member.member, member);
-            self.epoch += 1;
-            self.replica.set_members(self.roster.values().map(|member| member.id));
+    /// This endpoint takes the place of the one before it, whose id it closes. Who was evicted meanwhile stays so.
+    pub(crate) fn succeed(&mut self, now_ms: u64, former: ReplicaId) -> Result<(), WriteError> {
+        let closed = self.replica.close(now_ms, former)?;
+        self.committed(closed);
+        if self.id_of(&self.config().member).is_some() {
+            self.enrol(now_ms, self.itself())?;
         }
+        Ok(())
+    }
+
+    /// Makes someone a member, under the id that it has now.
+    pub(crate) fn enrol(&mut self, now_ms: u64, member: Member) -> Result<(), WriteError> {
+        let Member { member, id, region } = member;
+        let before = self.id_of(&member);
+        if before == Some(id) {
+            return Ok(());
+        }
+        let epoch = self.epoch().number.saturating_add(u64::from(before.is_none()));
+        let committed = self.replica.administer(now_ms, |system| {
+            system.members().update(&member, |register| register.set(Incarnation { id, region }));
+            if before.is_none() {
+                system.epoch().set(epoch);
+            }
+        })?;
+        self.committed(committed.stamp);
+        if let Some(former) = before.filter(|former| *former != self.replica.id()) {
+            // Nobody writes under it any more. If somebody does all the same, no harm is done.
+            let closed = self.replica.close(now_ms, former)?;
+            self.committed(closed);
+        }
+        self.look_at_roster();
         Ok(())
     }
 
     /// Makes a member none.
-    pub(crate) fn strike(&mut self, _now_ms: u64, member: ReplicaId) -> Result<(), WriteError> {
-        if self.roster.remove(&member).is_some() {
-            self.epoch += 1;
-            self.replica.set_members(self.roster.values().map(|member| member.id));
-        }
+    pub(crate) fn strike(&mut self, now_ms: u64, member: ReplicaId) -> Result<(), WriteError> {
+        let epoch = self.epoch().number.saturating_add(1);
+        let committed = self.replica.administer(now_ms, |system| {
+            if system.members().remove(&member) {
+                system.epoch().set(epoch);
+            }
+        })?;
+        self.committed(committed.stamp);
+        self.look_at_roster();
         Ok(())
     }
 
-    /// Whether a peer is a member, or is made one now.
+    /// Whether data is exchanged with a peer. If it is no member, it is made one now, or has to wait.
     pub(crate) fn lets_in(&mut self, now_ms: u64, peer: &Peer) -> bool {
-        let member = Member { member: peer.member, id: peer.id, region: peer.region.clone() };
-        if self.roster.get(&peer.member) == Some(&member) {
+        let known = self.id_of(&peer.member);
+        let is_closed = self.replica.system().closed.contains_key(&peer.id);
+        if known == Some(peer.id) || (known.is_some() && is_closed) {
             return true;
         }
-        let is_known = self.roster.contains_key(&peer.member) || self.invited.contains(&peer.member);
+        let is_first = self.epoch() == Epoch::default()
+            && peer.epoch == 0
+            && self.config().member < peer.member
+            && self.config().admission == Admission::Anyone;
+        if !self.is_member() && !is_first {
+            // It is for the members to say who becomes one.
+            return true;
+        }
+        let is_known = known.is_some() || self.invited.contains(&peer.member);
         if !is_known && self.config().admission == Admission::Invited {
             return false;
         }
         // It counts from here on, before anything is sent to it.
-        self.found(now_ms).is_ok() && self.enrol(now_ms, member).is_ok()
+        let member = Member { member: peer.member, id: peer.id, region: peer.region.clone() };
+        let is_in = self.found(now_ms).is_ok() && self.enrol(now_ms, member).is_ok();
+        if is_in {
+            self.invited.remove(&peer.member);
+        }
+        is_in
+    }
+
+    /// The membership may be another now.
+    pub(crate) fn look_at_roster(&mut self) {
+        let members = self.members();
+        self.replica.set_members(members.iter().map(|member| member.id));
+        let (epoch, is_member) = (self.epoch(), self.is_member());
+        let was_member = std::mem::replace(&mut self.was_member, is_member);
+        if std::mem::replace(&mut self.last_epoch, epoch) != epoch {
+            self.events.push_back(SyncEvent::MembersChanged { epoch });
+            let is_out = !members.iter().any(|member| member.member == self.config().member);
+            if was_member && is_out {
+                self.events.push_back(SyncEvent::Evicted);
+            }
+        }
+        self.version += 1;
     }
 }

@@ -21,7 +21,7 @@ use crate::sync::event::SyncEvent;
 use crate::sync::frame::Points;
 use crate::sync::outbound::Transfer;
 use crate::sync::points::Ledger;
-use crate::sync::roster::Member;
+use crate::sync::roster::Epoch;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -40,8 +40,9 @@ pub(crate) struct Shared<S> {
     /// Transfers to peers that are gone for now, and what is gathered of those from them.
     pub(crate) suspended: BTreeMap<ReplicaId, Transfer<S>>,
     pub(crate) gathered: BTreeMap<ReplicaId, PendingDelta<S>>,
-    pub(crate) roster: BTreeMap<ReplicaId, Member>,
-    pub(crate) epoch: u64,
+    /// Which membership it was when we last looked, and whether we were in it.
+    pub(crate) last_epoch: Epoch,
+    pub(crate) was_member: bool,
     /// Who may become a member when it comes.
     pub(crate) invited: BTreeSet<ReplicaId>,
     /// Goes up with all that may give a session something to send.
@@ -77,8 +78,8 @@ impl<S: Crdt> Shared<S> {
             schema,
             suspended: BTreeMap::new(),
             gathered: BTreeMap::new(),
-            roster: BTreeMap::new(),
-            epoch: 0,
+            last_epoch: Epoch::default(),
+            was_member: false,
             invited: BTreeSet::new(),
             version: 1,
             merges: 0,
@@ -147,9 +148,16 @@ impl<S: Crdt> Shared<S> {
 
     /// What a vector has that is not held here.
     pub(crate) fn missing(&self, vector: &VersionVector) -> Vec<Missing> {
-        let own = self.replica.vector();
-        let missing = vector.iter().map(|(id, want)| Missing { id, have: own.get(&id), want });
+        let missing = vector.iter().map(|(id, want)| Missing { id, have: self.replica.seen(&id), want });
         missing.filter(|missing| missing.have < missing.want).collect()
+    }
+
+    /// Takes note of a commit of our own.
+    pub(crate) fn committed(&mut self, stamp: Option<Timestamp>) {
+        if let Some(stamp) = stamp {
+            self.ledger.note(self.replica.id(), [stamp]);
+            self.version += 1;
+        }
     }
 
     /// A peer, or someone in its name, holds `vector`.

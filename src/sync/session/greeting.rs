@@ -65,6 +65,7 @@ impl<S: Crdt> Session<S> {
         }
         self.is_hello_due |= hello.echo != self.nonce || self.peer.is_some();
         self.told = Said::default();
+        self.is_enrolled = false;
         let limits = shared.replica.config().limits;
         let mut outbound = Outbound::new(hello.request.clone(), shared.config(), now_ms);
         let gathered = hello.pending.iter().find(|(from, _)| *from == shared.replica.id());
@@ -81,6 +82,7 @@ impl<S: Crdt> Session<S> {
             member: hello.member,
             region: hello.region.clone(),
             nonce: hello.nonce,
+            epoch: hello.epoch,
             peers: hello.peers,
             ahead_ms: ahead(hello.now_ms, now_ms),
         });
@@ -117,10 +119,12 @@ impl<S: Crdt> Session<S> {
         let Some(peer) = &self.peer else {
             return;
         };
-        if !matches!(self.state, State::Open | State::Waiting) {
+        // Who was let in and is evicted later is not let in again before it comes again.
+        if self.is_enrolled || !matches!(self.state, State::Open | State::Waiting) {
             return;
         }
         if shared.lets_in(now_ms, peer) {
+            self.is_enrolled = shared.is_enrolled(peer);
             self.state = State::Open;
         } else if self.state == State::Open {
             self.state = State::Waiting;

@@ -25,6 +25,8 @@ pub(crate) struct Session<S> {
     nonce: u64,
     state: State,
     peer: Option<Peer>,
+    /// Whether the peer was a member at some time of the session.
+    is_enrolled: bool,
     outbound: Option<Outbound<S>>,
     inbound: Inbound<S>,
     told: Said,
@@ -70,6 +72,8 @@ pub(crate) struct Peer {
     pub(crate) member: ReplicaId,
     pub(crate) region: String,
     nonce: u64,
+    /// The number of the epoch of the membership that it knew when it came.
+    pub(crate) epoch: u64,
     peers: Vec<ReplicaId>,
     /// How far its clock is ahead of ours, in milliseconds.
     pub(crate) ahead_ms: i64,
@@ -107,6 +111,7 @@ impl<S: Crdt> Session<S> {
             nonce,
             state: State::Greeting,
             peer: None,
+            is_enrolled: false,
             outbound: None,
             inbound: Inbound::new(&shared.replica.config().limits),
             told: Said::default(),

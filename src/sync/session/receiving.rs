@@ -95,7 +95,11 @@ impl<S: Crdt> Session<S> {
                 }
                 Ok(())
             }
-            Frame::Audit(audit) => self.audit.receive(shared, now_ms, self.link, audit, &mut self.answers),
+            Frame::Audit(audit) => {
+                let peer = self.peer.as_ref().and_then(|peer| shared.told.get(&peer.id));
+                let told = peer.cloned().unwrap_or_default();
+                self.audit.receive(shared, now_ms, self.link, &told, audit, &mut self.answers)
+            }
             Frame::Hello(_) | Frame::Refuse(_) => Ok(()),
         }
     }
@@ -138,13 +142,7 @@ impl<S: Crdt> Session<S> {
     }
 
     /// A stamp came in that is too far ahead.
-    fn came_from_ahead(
-        &mut self,
-        shared: &mut Shared<S>,
-        now_ms: u64,
-        ahead: ReplicaId,
-        stamp: Timestamp,
-    ) {
+    fn came_from_ahead(&mut self, shared: &mut Shared<S>, now_ms: u64, ahead: ReplicaId, stamp: Timestamp) {
         let by_ms = stamp.millis().saturating_sub(now_ms);
         if self.state == State::Open && self.ahead != Some(ahead) {
             self.ahead = Some(ahead);
@@ -152,12 +150,7 @@ impl<S: Crdt> Session<S> {
         }
     }
 
-    fn beat_came(
-        &mut self,
-        shared: &mut Shared<S>,
-        now_ms: u64,
-        beat: Beat,
-    ) -> Result<(), SyncError> {
+    fn beat_came(&mut self, shared: &mut Shared<S>, now_ms: u64, beat: Beat) -> Result<(), SyncError> {
         let Some(peer) = &mut self.peer else {
             return Ok(());
         };
@@ -198,7 +191,8 @@ impl<S: Crdt> Session<S> {
             shared.version += 1;
         }
         let begins = shared.replica.id() < peer_id && self.state == State::Open;
-        self.audit.beat(shared, begins, now_ms, beat.vector, &mut self.answers);
+        let told = shared.told.get(&id).cloned().unwrap_or_default();
+        self.audit.beat(shared, begins, now_ms, &told, &mut self.answers);
         Ok(())
     }
 
@@ -257,12 +251,7 @@ impl<S: Crdt> Session<S> {
     }
 
     /// Merges what came, or keeps it if it goes on from what has not come yet.
-    fn take(
-        &mut self,
-        shared: &mut Shared<S>,
-        now_ms: u64,
-        parked: Parked<S>,
-    ) -> Result<(), SyncError> {
+    fn take(&mut self, shared: &mut Shared<S>, now_ms: u64, parked: Parked<S>) -> Result<(), SyncError> {
         let Parked { since_ms, seq, points, what, bytes } = parked;
         let delta = match what {
             Incoming::Whole(delta) => delta,
@@ -276,7 +265,7 @@ impl<S: Crdt> Session<S> {
             },
         };
         let own = shared.replica.vector();
-        if !delta.is_complete() && !shared.replica.reaches(&delta.from()) {
+        if !delta.is_complete() && !shared.replica.covers(&delta.from()) {
             let what = Incoming::Whole(delta);
             self.inbound.park(Parked { since_ms, seq, points, what, bytes }, shared.config());
             return Ok(());
@@ -314,6 +303,9 @@ impl<S: Crdt> Session<S> {
         }
         if let Some(outbound) = &mut self.outbound {
             outbound.confirm(&to, shared.config(), now_ms);
+        }
+        if merged.is_system_news {
+            shared.look_at_roster();
         }
         if merged.is_news {
             let (conflicts, changes) = (merged.conflicts, merged.changes);

@@ -47,12 +47,7 @@ impl<S: Crdt> Session<S> {
         Ok(true)
     }
 
-    fn next_frame(
-        &mut self,
-        shared: &mut Shared<S>,
-        around: &Around<'_>,
-        now_ms: u64,
-    ) -> Option<Owned> {
+    fn next_frame(&mut self, shared: &mut Shared<S>, around: &Around<'_>, now_ms: u64) -> Option<Owned> {
         if let Some(answer) = self.answers.pop() {
             return Some(Owned::Frame(answer));
         }
@@ -123,6 +118,7 @@ impl<S: Crdt> Session<S> {
             nonce: self.nonce,
             echo,
             request: shared.hello_request(),
+            epoch: shared.epoch().number,
             pending: pending.collect(),
             peers: around.connected.to_vec(),
         }
