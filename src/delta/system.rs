@@ -21,6 +21,19 @@ pub(crate) struct System {
     /// For each closed id, up to which stamp it was held by whoever closed it, when it did. Of several that closed it
     /// concurrently each is right.
     pub(crate) closed: MergeMap<ReplicaId, LwwRegister<Timestamp>>,
+    /// For each id that was used twice, what was issued again under another one.
+    pub(crate) forks: MergeMap<ReplicaId, MergeMap<ReplicaId, LwwRegister<Fork>>>,
+}
+
+/// What a copy of a replica committed after the two had parted, and issued again under an id of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fork {
+    /// The last commit that both copies have.
+    pub(crate) after: Timestamp,
+    /// The last that was issued again, under its new name.
+    pub(crate) last: Timestamp,
+    /// Whether the stamps are those that they were.
+    pub(crate) is_kept: bool,
 }
 
 /// Under which id a member writes now.

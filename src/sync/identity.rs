@@ -5,10 +5,12 @@ use std::fmt;
 use crate::causal::id::ReplicaId;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
+use crate::delta::system::Fork;
 use crate::replica::Replica;
-use crate::replica::error::ReissueError;
+use crate::replica::error::{ReissueError, WriteError};
 use crate::replica::reissue::{Reissued, Stamps};
 use crate::sync::endpoint::Endpoint;
+use crate::sync::roster::Epoch;
 
 /// Why an endpoint does not go on under another id. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum RefusedId {
     NotInDoubt,
     /// The replica refused it.
     Reissue(ReissueError),
+    /// The id is the new one, but others could not be told of it: no stamp could be issued.
+    Write(WriteError),
 }
 
 impl fmt::Display for RefusedId {
@@ -29,6 +33,7 @@ impl fmt::Display for RefusedId {
                  nothing changed: wait for the event that says so",
             ),
             Self::Reissue(error) => fmt::Display::fmt(error, f),
+            Self::Write(error) => fmt::Display::fmt(error, f),
         }
     }
 }
@@ -69,6 +74,29 @@ impl<S: Crdt> Endpoint<S> {
         known.iter().copied().chain(held).collect()
     }
 
+    /// Takes its place among the members under the new id, and lets others know what the commits are called now.
+    fn tell_of_fork(
+        &mut self,
+        now_ms: u64,
+        reissued: &Reissued,
+        after: Timestamp,
+        is_kept: bool,
+    ) -> Result<(), WriteError> {
+        let shared = &mut self.shared;
+        let (former, own) = (reissued.former, shared.replica.id());
+        if let Some((_, last)) = reissued.stamps {
+            let fork = Fork { after, last, is_kept };
+            let told = shared.replica.administer(now_ms, |system| {
+                system.forks().update(&former, |forks| forks.update(&own, |known| known.set(fork)));
+            })?;
+            shared.committed(told.stamp);
+        }
+        if shared.epoch() != Epoch::default() {
+            shared.found(now_ms)?;
+        }
+        Ok(())
+    }
+
     fn go_on_as(
         &mut self,
         now_ms: u64,
@@ -103,7 +131,7 @@ impl<S: Crdt> Endpoint<S> {
                 }
             }
         }
-        let _ = self.shared.found(now_ms);
+        self.tell_of_fork(now_ms, &reissued, after, stamps == Stamps::Keep).map_err(RefusedId::Write)?;
         for session in self.sessions.values_mut() {
             session.restart(&self.shared, now_ms);
         }

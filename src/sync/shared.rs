@@ -11,6 +11,7 @@ use crate::crdt::Crdt;
 use crate::crdt::schema::Schema;
 use crate::delta::Delta;
 use crate::delta::pending::PendingDelta;
+use crate::delta::system::Fork;
 use crate::replica::Replica;
 use crate::replica::error::MergeError;
 use crate::replica::held::Snapshot;
@@ -148,7 +149,17 @@ impl<S: Crdt> Shared<S> {
 
     /// What a vector has that is not held here.
     pub(crate) fn missing(&self, vector: &VersionVector) -> Vec<Missing> {
-        let missing = vector.iter().map(|(id, want)| Missing { id, have: self.replica.seen(&id), want });
+        let wanted = vector.iter().flat_map(|(id, want)| {
+            // What was issued again has another name now. Which copy of the id the stamp is of cannot be told: both are asked for.
+            let forks = self.replica.system().forks.get(&id);
+            let forks = forks.into_iter().flat_map(|forks| forks.iter());
+            let again = forks.filter_map(move |(id, fork)| {
+                let Fork { after, last, is_kept } = *fork.latest()?;
+                (want > after).then_some((*id, if is_kept { want.min(last) } else { last }))
+            });
+            [(id, want)].into_iter().chain(again)
+        });
+        let missing = wanted.map(|(id, want)| Missing { id, have: self.replica.seen(&id), want });
         missing.filter(|missing| missing.have < missing.want).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use driftless::derived::{
     Before, Canonical, DecodeError, Decoder, Encoder, Events, Frontier, Marks, Merging, Path, Pruning,
-    Repairing, Since, Sinking, Splitter,
+    Renamer, Repairing, Schema as Shape, Since, Sinking, Splitter, Step,
 };
 use driftless::{Crdt, Flag, Writer};
 use driftless_testkit::oracle::{Live, Place};
@@ -52,6 +52,18 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
         self.0.sink(sinking, path);
+    }
+
+    fn describe(schema: &mut Shape) {
+        Flag::describe(schema);
+    }
+
+    fn rename(&mut self, renamer: &mut Renamer<'_>, path: &Path<'_>) {
+        self.0.rename(renamer, path);
+    }
+
+    fn lay(&mut self, way: &[Step], seed: u64) {
+        self.0.lay(way, seed);
     }
 
     fn raise_marks(&self, marks: &mut Marks) {

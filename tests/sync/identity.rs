@@ -182,3 +182,28 @@ fn a_region_whose_clock_ran_ahead_issues_its_writes_again_with_true_times() {
     let state = net.ends[0].replica().state();
     assert_eq!(state.get(&1).and_then(|account| account.owner.latest()).map(String::as_str), Some("later"));
 }
+
+#[test]
+fn a_token_of_a_write_that_was_issued_again_is_reached_where_the_write_is_and_nowhere_before() {
+    let mut net = cloned(2, 0);
+    let clock = net.clock(2);
+    visit(&mut net, 0, 1, "original", 1);
+    net.run(5);
+    visit(&mut net, 2, 1, "copy", 1);
+    let token = net.ends[2].token(net.ends[2].replica().clock().last());
+    net.run(5);
+    visit(&mut net, 0, 1, "original", 2);
+    net.connect(0, 1);
+    net.run(2_000);
+    net.connect(2, 1);
+    net.run(2_000);
+    assert!(net.clock(2) > clock && answer(&mut net, 2, FRESH));
+    answer(&mut net, 0, ReplicaId::from_u128(0xf5e6));
+    net.cut(2, 1);
+    // The peer holds later stamps of the id, those of the other copy.
+    net.connect(2, 1);
+    net.run(5_000);
+    assert!(net.is_converged());
+    assert_eq!(net.ends[1].reached(&token), Ok(()));
+    assert!(token.vector().get(&id(0)) <= net.ends[1].replica().vector().get(&FRESH));
+}
