@@ -165,19 +165,19 @@ impl<S: Crdt> Endpoint<S> {
     }
 
     /// A connection is gone. What is gathered of a transfer is kept, to be gone on with.
-    pub fn link_down(&mut self, _now_ms: u64, link: LinkId) {
+    pub fn link_down(&mut self, now_ms: u64, link: LinkId) {
         let Some(mut session) = self.sessions.remove(&link) else {
             return;
         };
         if let Some(peer) = session.peer().map(|peer| peer.id) {
             let shared = &mut self.shared;
             if let Some(transfer) = session.outbound_mut().and_then(|outbound| outbound.suspend()) {
-                shared.suspended.insert(peer, transfer);
+                shared.suspended.insert(peer, (now_ms, transfer));
             }
             let inbound = session.inbound_mut();
             if inbound.gathered().is_some() {
                 let fresh = crate::delta::pending::PendingDelta::new(&shared.replica.config().limits);
-                shared.gathered.insert(peer, std::mem::replace(&mut inbound.pending, fresh));
+                shared.gathered.insert(peer, (now_ms, std::mem::replace(&mut inbound.pending, fresh)));
             }
         }
         self.shared.version += 1;
@@ -351,8 +351,8 @@ impl<S: Crdt> Endpoint<S> {
         for id in forgotten.behind {
             self.waiting.entry(id).or_insert(now_ms);
         }
-        let stable = self.shared.replica.stable_cut();
-        self.shared.ledger.forget(&stable);
+        let connected = self.connected();
+        self.shared.tidy(now_ms, |id| connected.binary_search(id).is_ok());
     }
 
     // ---- write concern ----

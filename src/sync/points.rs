@@ -33,6 +33,11 @@ impl Ledger {
         known.drain(..surplus);
     }
 
+    /// Drops what is known of replicas that are not asked for any more.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&ReplicaId) -> bool) {
+        self.0.retain(|id, _| is_kept(id));
+    }
+
     /// The commits of a replica after `after` were those of another copy of it.
     pub(crate) fn replace(&mut self, id: ReplicaId, after: Timestamp, known: &[Timestamp]) {
         let points = self.0.entry(id).or_default();

@@ -117,12 +117,18 @@ impl<S: Crdt> Shared<S> {
     /// Makes a member none.
     pub(crate) fn strike(&mut self, now_ms: u64, member: ReplicaId) -> Result<(), WriteError> {
         let epoch = self.epoch().number.saturating_add(1);
+        let former = self.id_of(&member).filter(|id| *id != self.replica.id());
         let committed = self.replica.administer(now_ms, |system| {
             if system.members().remove(&member) {
                 system.epoch().set(epoch);
             }
         })?;
         self.committed(committed.stamp);
+        if let Some(former) = former {
+            // Vectors need not name it while it is away. Whatever it wrote alone is named again when it returns.
+            let closed = self.replica.close(now_ms, former)?;
+            self.committed(closed);
+        }
         self.look_at_roster();
         Ok(())
     }

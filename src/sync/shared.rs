@@ -24,6 +24,9 @@ use crate::sync::outbound::Transfer;
 use crate::sync::points::Ledger;
 use crate::sync::roster::Epoch;
 
+/// How long the parts of a broken transfer are kept for its peer to return.
+const KEPT_MS: u64 = 600_000;
+
 /// What all sessions share.
 #[derive(Debug)]
 pub(crate) struct Shared<S> {
@@ -38,9 +41,9 @@ pub(crate) struct Shared<S> {
     pub(crate) told: BTreeMap<ReplicaId, VersionVector>,
     /// The shape of the state.
     pub(crate) schema: Schema,
-    /// Transfers to peers that are gone for now, and what is gathered of those from them.
-    pub(crate) suspended: BTreeMap<ReplicaId, Transfer<S>>,
-    pub(crate) gathered: BTreeMap<ReplicaId, PendingDelta<S>>,
+    /// Transfers to peers that are gone for now, and what is gathered of those from them; since when.
+    pub(crate) suspended: BTreeMap<ReplicaId, (u64, Transfer<S>)>,
+    pub(crate) gathered: BTreeMap<ReplicaId, (u64, PendingDelta<S>)>,
     /// Which membership it was when we last looked, and whether we were in it.
     pub(crate) last_epoch: Epoch,
     pub(crate) was_member: bool,
@@ -169,6 +172,28 @@ impl<S: Crdt> Shared<S> {
             self.ledger.note(self.replica.id(), [stamp]);
             self.version += 1;
         }
+    }
+
+    /// Drops what is kept of peers that did not return, and of ids that nobody uses any more.
+    pub(crate) fn tidy(&mut self, now_ms: u64, is_connected: impl Fn(&ReplicaId) -> bool) {
+        let is_kept = |since_ms: u64| now_ms < since_ms.saturating_add(KEPT_MS);
+        self.suspended.retain(|_, (since_ms, _)| is_kept(*since_ms));
+        self.gathered.retain(|_, (since_ms, _)| is_kept(*since_ms));
+        // What may pend is bounded for all of them together: the oldest goes first.
+        let allowed = self.replica.config().limits.transfer_bytes;
+        let bytes = |gathered: &BTreeMap<ReplicaId, (u64, PendingDelta<S>)>| {
+            gathered.values().map(|(_, pending)| pending.bytes()).sum::<usize>()
+        };
+        while bytes(&self.gathered) > allowed {
+            let oldest = self.gathered.iter().min_by_key(|(_, (since_ms, _))| *since_ms).map(|(id, _)| *id);
+            let Some(oldest) = oldest else { break };
+            self.gathered.remove(&oldest);
+        }
+        let (vector, members, own) = (self.replica.vector(), self.replica.members(), self.replica.id());
+        let is_used = |id: &ReplicaId| *id == own || is_connected(id) || members.binary_search(id).is_ok();
+        self.told.retain(|id, _| is_used(id));
+        self.ledger.retain(|id| is_used(id) || vector.get(id) > Timestamp::ZERO);
+        self.ledger.forget(&self.replica.stable_cut());
     }
 
     /// A peer, or someone in its name, holds `vector`.

@@ -69,11 +69,11 @@ impl<S: Crdt> Session<S> {
         let limits = shared.replica.config().limits;
         let mut outbound = Outbound::new(hello.request.clone(), shared.config(), now_ms);
         let gathered = hello.pending.iter().find(|(from, _)| *from == shared.replica.id());
-        if let (Some(transfer), Some((_, gathered))) = (shared.suspended.remove(&id), gathered) {
+        if let (Some((_, transfer)), Some((_, gathered))) = (shared.suspended.remove(&id), gathered) {
             outbound.resume(transfer, *gathered);
         }
         self.inbound = Inbound::new(&limits);
-        if let Some(pending) = shared.gathered.remove(&id) {
+        if let Some((_, pending)) = shared.gathered.remove(&id) {
             self.inbound.pending = pending;
         }
         self.outbound = Some(outbound);

@@ -103,7 +103,7 @@ impl<S: Crdt> Session<S> {
     fn hello(&self, shared: &Shared<S>, around: &Around<'_>, now_ms: u64) -> Hello {
         let config = shared.config();
         let echo = self.peer.as_ref().map_or(0, |peer| peer.nonce);
-        let pending = shared.gathered.iter().filter_map(|(id, pending)| {
+        let pending = shared.gathered.iter().filter_map(|(id, (_, pending))| {
             let (next, last) = pending.gathered()?;
             Some((*id, Gathered { next, last }))
         });
