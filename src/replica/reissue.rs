@@ -63,6 +63,18 @@ impl<S: Crdt> Replica<S> {
     ///
     /// # Errors
     /// [`MergeError::NotIssued`] if one of them was not issued here.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Flag, MergeError, Replica, ReplicaId, Timestamp};
+    ///
+    /// let mut eu: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let stamp = eu.write(1_000, |flag| flag.enable())?.stamp.ok_or("no event")?;
+    /// assert_eq!(eu.check_commit_points(&[stamp]), Ok(()));
+    /// let foreign = Timestamp::new(999, 0)?;
+    /// assert_eq!(eu.check_commit_points(&[foreign]), Err(MergeError::NotIssued { stamp: foreign, own: stamp }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_commit_points(&self, known: &[Timestamp]) -> Result<(), MergeError> {
         let own = self.held.vector.time(self.txn.dot.origin);
         match known.iter().find(|stamp| self.commits.is_foreign(**stamp)) {

@@ -31,6 +31,57 @@ use crate::sync::token::Token;
 ///
 /// That is all. Frames may be lost, late, repeated, in any order, or of an older connection: nothing is taken twice, nothing is
 /// skipped, and what does not arrive is sent again. A connection that keeps frames in order and loses none, such as TCP, is best.
+///
+/// # Cost
+/// Of a delta that comes in hardly more than of merging it. A heartbeat goes over the members that are not known to hold all that
+/// is held here. A session holds a few vectors, and the chunks of a transfer that are under way.
+///
+/// # Example
+/// Two endpoints, and what a program does around them; here frames arrive at once.
+/// ```
+/// use driftless::{Config, Counter, Endpoint, LinkId, MergeMap, Replica, ReplicaId, SyncConfig, SyncEvent};
+/// use uuid::Uuid;
+///
+/// type Visits = MergeMap<String, Counter>;
+/// let cluster = Uuid::from_u128(0xc1);
+/// let [mut eu, mut us] = [("eu", 1), ("us", 2)].map(|(region, number)| {
+///     let replica: Replica<Visits> = Replica::new(ReplicaId::from_u128(number), Config::default());
+///     Endpoint::new(replica, SyncConfig::new(cluster, ReplicaId::from_u128(0xe0 + number), region))
+/// });
+/// let (now_ms, link) = (1_700_000_000_000, LinkId(1));
+/// eu.found(now_ms)?;
+/// eu.write(now_ms, |visits| visits.update("home", |count| count.add(1)))?;
+/// eu.link_up(now_ms, link, None, 42);                     // the nonces are fresh random numbers
+/// us.link_up(now_ms, link, None, 7);
+///
+/// let mut frame = Vec::new();
+/// loop {
+///     if eu.transmit(now_ms, &mut frame).is_some() {
+///         us.receive(now_ms, link, &frame)?;
+///     } else if us.transmit(now_ms, &mut frame).is_some() {
+///         eu.receive(now_ms, link, &frame)?;
+///     } else {
+///         break;
+///     }
+///     frame.clear();
+/// }
+/// assert_eq!(us.replica().digest(), eu.replica().digest());
+/// assert_eq!((us.members().len(), us.epoch()), (2, eu.epoch()));
+/// assert!(matches!(us.next_event(), Some(SyncEvent::Established { .. })));
+/// assert_eq!((us.config().region.as_str(), us.peers().len()), ("us", 1));
+///
+/// // A second later nothing has changed, and one small frame says so.
+/// let later_ms = us.deadline().ok_or("it has a link")?;
+/// us.tick(later_ms);
+/// assert_eq!(us.transmit(later_ms, &mut frame), Some(link));
+///
+/// us.link_down(later_ms, link);
+/// eu.evict(later_ms, ReplicaId::from_u128(0xe2))?;        // it is not waited for any more
+/// assert_eq!((eu.members().len(), eu.blocking().len()), (1, 0));
+/// eu.admit(later_ms, ReplicaId::from_u128(0xe2))?;        // and may come again
+/// us.leave(later_ms)?;                                    // or goes by itself
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Endpoint<S> {
     pub(crate) shared: Shared<S>,
@@ -130,6 +181,21 @@ impl<S: Crdt> Endpoint<S> {
     }
 
     /// This much is on disk: what may leave, where there is a store.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Endpoint, Flag, Replica, ReplicaId, SyncConfig};
+    /// use uuid::Uuid;
+    ///
+    /// let replica: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let config = SyncConfig::new(Uuid::from_u128(7), ReplicaId::from_u128(0xe1), "eu");
+    /// let mut eu = Endpoint::new(replica, SyncConfig { is_durable: true, ..config });
+    /// eu.write(1_000, |flag| flag.enable())?;
+    /// let snapshot = eu.snapshot();
+    /// // ... the program writes it to disk, and waits until it is there; then:
+    /// eu.persisted(1_001, snapshot);
+    /// # Ok::<(), driftless::RefusedWrite>(())
+    /// ```
     pub fn persisted(&mut self, now_ms: u64, snapshot: Snapshot<S>) {
         if self.shared.config().is_durable {
             self.shared.persisted = Some(snapshot);
@@ -149,6 +215,25 @@ impl<S: Crdt> Endpoint<S> {
     ///
     /// # Errors
     /// What is missing, replica by replica.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Endpoint, Flag, Replica, ReplicaId, SyncConfig, Token};
+    /// use uuid::Uuid;
+    ///
+    /// let replica: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut eu = Endpoint::new(replica, SyncConfig::new(Uuid::from_u128(7), ReplicaId::from_u128(0xe1), "eu"));
+    /// let stamp = eu.transact(1_000, |flag| Ok::<_, ()>(flag.enable())).map_err(|_| "refused")?.stamp.ok_or("no event")?;
+    /// let cookie = eu.token(stamp).to_string();
+    /// let token: Token = cookie.parse()?;
+    /// assert_eq!(eu.reached(&token), Ok(()));
+    /// assert_eq!(eu.reached(&Token::from(eu.snapshot().vector())), Ok(()));
+    ///
+    /// let elsewhere = Token::of(ReplicaId::from_u128(2), stamp);
+    /// let missing = eu.reached(&elsewhere).unwrap_err();
+    /// assert_eq!((missing[0].id, missing[0].want), (ReplicaId::from_u128(2), stamp));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reached(&self, token: &Token) -> Result<(), Vec<Missing>> {
         let missing: Vec<Missing> = self.shared.missing(token.vector());
         if missing.is_empty() { Ok(()) } else { Err(missing) }
@@ -293,6 +378,27 @@ impl<S: Crdt> Endpoint<S> {
     /// After a restart: the id that this store wrote under before, which nobody uses any more, is closed, and this endpoint takes its
     /// place among the members. Call it once what was saved is merged. See [`Replica::close`] for what closing does.
     ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Endpoint, Flag, Replica, ReplicaId, SyncConfig, VersionVector};
+    /// use uuid::Uuid;
+    ///
+    /// let config = SyncConfig::new(Uuid::from_u128(7), ReplicaId::from_u128(0xe1), "eu");
+    /// let (former, fresh) = (ReplicaId::from_u128(1), ReplicaId::from_u128(2));
+    /// let mut eu: Endpoint<Flag> = Endpoint::new(Replica::new(former, Config::default()), config.clone());
+    /// eu.found(1_000)?;
+    /// eu.write(1_000, |flag| flag.enable())?;
+    /// let saved = eu.snapshot().delta_since(&VersionVector::new()).encode()?;
+    /// drop(eu);
+    ///
+    /// let mut replica: Replica<Flag> = Replica::new(fresh, Config::default());
+    /// replica.merge(2_000, replica.decode(&saved)?)?;
+    /// let mut eu = Endpoint::new(replica, config);
+    /// eu.succeed(2_000, former)?;
+    /// assert_eq!(eu.members()[0].id, fresh);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn succeed(&mut self, now_ms: u64, former: ReplicaId) -> Result<Epoch, RefusedWrite> {
@@ -359,6 +465,25 @@ impl<S: Crdt> Endpoint<S> {
 
     /// Waits until as many members hold a write of this replica as asked for: [`SyncEvent::Confirmed`] says so, or
     /// [`SyncEvent::Unconfirmed`] at the deadline.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Endpoint, Flag, Held, Need, Replica, ReplicaId, SyncConfig, SyncEvent};
+    /// use uuid::Uuid;
+    ///
+    /// let replica: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut eu = Endpoint::new(replica, SyncConfig::new(Uuid::from_u128(7), ReplicaId::from_u128(0xe1), "eu"));
+    /// eu.found(1_000)?;
+    /// let stamp = eu.write(1_000, |flag| flag.enable())?.stamp.ok_or("no event")?;
+    /// let concern = eu.confirm(1_000, stamp, Need::Members(2), Held::Applied, 1_500);
+    /// eu.tick(1_500);                                         // nobody else has come
+    /// let unconfirmed = std::iter::from_fn(|| eu.next_event()).find_map(|event| match event {
+    ///     SyncEvent::Unconfirmed { concern: of, holders } if of == concern => Some(holders),
+    ///     _ => None,
+    /// });
+    /// assert_eq!(unconfirmed.ok_or("the deadline has passed")?.hold, [ReplicaId::from_u128(0xe1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn confirm(
         &mut self,
         now_ms: u64,

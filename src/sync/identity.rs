@@ -48,6 +48,28 @@ impl<S: Crdt> Endpoint<S> {
     ///
     /// # Errors
     /// [`RefusedId`]; nothing changed.
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Endpoint, Flag, RefusedId, Replica, ReplicaId, SyncConfig, SyncEvent};
+    /// use uuid::Uuid;
+    ///
+    /// let replica: Replica<Flag> = Replica::new(ReplicaId::from_u128(1), Config::default());
+    /// let mut eu = Endpoint::new(replica, SyncConfig::new(Uuid::from_u128(7), ReplicaId::from_u128(0xe1), "eu"));
+    /// let fresh = || ReplicaId::new(Uuid::from_u128(0x5eed));                     // `Uuid::new_v4()` in a program
+    /// while let Some(event) = eu.next_event() {
+    ///     if let SyncEvent::IdInDoubt { .. } = event {
+    ///         eu.reidentify(1_000, fresh())?;
+    ///     }
+    /// }
+    /// assert_eq!(eu.reidentify(1_000, fresh()), Err(RefusedId::NotInDoubt));
+    ///
+    /// // A clock that ran ahead and is right again.
+    /// eu.write(3_600_000, |flag| flag.enable()).map_err(|_| "refused")?;
+    /// let reissued = eu.reissue_ahead(2_000, fresh())?;
+    /// assert_eq!((reissued.commits, eu.replica().id()), (1, fresh()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reidentify(&mut self, now_ms: u64, new_id: ReplicaId) -> Result<Reissued, RefusedId> {
         let doubt =
             self.shared.doubt.as_ref().filter(|doubt| doubt.is_answered).ok_or(RefusedId::NotInDoubt)?;
