@@ -6,7 +6,7 @@ use crate::crdt::Crdt;
 use crate::delta::Delta;
 use crate::delta::pending::PendingDelta;
 use crate::sync::config::SyncConfig;
-use crate::sync::frame::{Gathered, Points};
+use crate::sync::frame::{Gathered, Points, Progress};
 use crate::wire::limits::Limits;
 
 /// What comes in from one peer.
@@ -20,7 +20,14 @@ pub(crate) struct Inbound<S> {
     pub(crate) acknowledges: Option<(u64, bool)>,
     /// Whether the peer has to be told that there is a gap.
     pub(crate) is_gap: bool,
+    /// When it was last told so, and where we were then.
+    told_gap: Option<(u64, Place)>,
+    /// The number of the last delta or chunk that completed something. Chunks up to it are of no use any more.
+    done: u64,
 }
+
+/// How far what came has led: how often anything was merged here, and what is gathered of a transfer.
+type Place = (u64, Option<Gathered>);
 
 /// A delta that cannot be merged yet.
 #[derive(Debug)]
@@ -28,6 +35,7 @@ pub(crate) struct Parked<S> {
     pub(crate) since_ms: u64,
     pub(crate) seq: u64,
     pub(crate) points: Points,
+    pub(crate) progress: Progress,
     pub(crate) what: Incoming<S>,
     pub(crate) bytes: usize,
 }
@@ -47,6 +55,8 @@ impl<S: Crdt> Inbound<S> {
             parked_bytes: 0,
             acknowledges: None,
             is_gap: false,
+            told_gap: None,
+            done: 0,
         }
     }
 
@@ -55,18 +65,44 @@ impl<S: Crdt> Inbound<S> {
         self.pending.gathered().map(|(next, last)| Gathered { next, last })
     }
 
+    /// The index of the chunk that comes next.
+    pub(crate) fn next_chunk(&self) -> u64 {
+        self.gathered().map_or(0, |gathered| gathered.next)
+    }
+
+    /// Whether a chunk is of a transfer that is complete.
+    pub(crate) fn is_done(&self, seq: u64) -> bool {
+        seq <= self.done
+    }
+
+    /// Something is missing. The peer is told so once for each place: all that it has under way comes in vain now, and if it
+    /// started again for each of these, the same window would be sent again and again.
+    pub(crate) fn miss(&mut self, now_ms: u64, merges: u64, config: &SyncConfig) {
+        let place = (merges, self.gathered());
+        let is_told = self.told_gap.is_some_and(|(told_ms, told)| {
+            told == place && (told_ms..told_ms.saturating_add(config.patience_ms)).contains(&now_ms)
+        });
+        if !is_told {
+            self.told_gap = Some((now_ms, place));
+            self.is_gap = true;
+        }
+    }
+
     pub(crate) fn acknowledge(&mut self, seq: u64, is_merged: bool) {
         // A chunk that is acknowledged after a merge must not take that back.
         if self.acknowledges.is_none_or(|(before, _)| seq >= before) {
             self.acknowledges = Some((seq, is_merged));
         }
+        if is_merged {
+            self.done = self.done.max(seq);
+        }
     }
 
     /// Keeps a delta for a while; what there is no room for is asked for again at once.
-    pub(crate) fn park(&mut self, parked: Parked<S>, config: &SyncConfig) {
+    pub(crate) fn park(&mut self, parked: Parked<S>, now_ms: u64, merges: u64, config: &SyncConfig) {
         self.parked_bytes = self.parked_bytes.saturating_add(parked.bytes);
         if self.parked_bytes > config.window_bytes {
-            self.give_up();
+            self.give_up(now_ms, merges, config);
         } else {
             self.parked.push_back(parked);
         }
@@ -75,7 +111,10 @@ impl<S: Crdt> Inbound<S> {
     /// All that is kept, to be tried again.
     pub(crate) fn take_parked(&mut self) -> VecDeque<Parked<S>> {
         self.parked_bytes = 0;
-        std::mem::take(&mut self.parked)
+        let mut parked = std::mem::take(&mut self.parked);
+        // In the order in which they were sent one pass takes all that fit.
+        parked.make_contiguous().sort_by_key(|parked| parked.seq);
+        parked
     }
 
     pub(crate) fn is_any_parked(&self) -> bool {
@@ -84,13 +123,14 @@ impl<S: Crdt> Inbound<S> {
 
     /// When to give up on what is kept.
     pub(crate) fn deadline(&self, config: &SyncConfig) -> Option<u64> {
-        self.parked.front().map(|parked| parked.since_ms.saturating_add(config.parking_ms))
+        let since_ms = self.parked.iter().map(|parked| parked.since_ms).min()?;
+        Some(since_ms.saturating_add(config.parking_ms))
     }
 
     /// Gives up on deltas that wait for what does not come: all that is missing is asked for.
-    pub(crate) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self, now_ms: u64, merges: u64, config: &SyncConfig) {
         self.parked.clear();
         self.parked_bytes = 0;
-        self.is_gap = true;
+        self.miss(now_ms, merges, config);
     }
 }

@@ -82,11 +82,18 @@ impl<S: Crdt> Shared<S> {
 
     /// This endpoint takes the place of the one before it, whose id it closes. Who was evicted meanwhile stays so.
     pub(crate) fn succeed(&mut self, now_ms: u64, former: ReplicaId) -> Result<(), WriteError> {
-        let closed = self.replica.close(now_ms, former)?;
-        self.committed(closed);
+        self.close(now_ms, former)?;
         if self.id_of(&self.config().member).is_some() {
             self.enrol(now_ms, self.itself())?;
         }
+        Ok(())
+    }
+
+    /// Closes an id that nobody writes under any more.
+    fn close(&mut self, now_ms: u64, former: ReplicaId) -> Result<(), WriteError> {
+        let closed = self.replica.close(now_ms, former)?;
+        // What we committed is the closing, not what it closes.
+        self.committed(closed.map(|_| self.replica.clock().last()));
         Ok(())
     }
 
@@ -107,8 +114,7 @@ impl<S: Crdt> Shared<S> {
         self.committed(committed.stamp);
         if let Some(former) = before.filter(|former| *former != self.replica.id()) {
             // Nobody writes under it any more. If somebody does all the same, no harm is done.
-            let closed = self.replica.close(now_ms, former)?;
-            self.committed(closed);
+            self.close(now_ms, former)?;
         }
         self.look_at_roster();
         Ok(())
@@ -126,8 +132,7 @@ impl<S: Crdt> Shared<S> {
         self.committed(committed.stamp);
         if let Some(former) = former {
             // Vectors need not name it while it is away. Whatever it wrote alone is named again when it returns.
-            let closed = self.replica.close(now_ms, former)?;
-            self.committed(closed);
+            self.close(now_ms, former)?;
         }
         self.look_at_roster();
         Ok(())

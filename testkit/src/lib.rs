@@ -7,6 +7,7 @@ pub mod json;
 pub mod oracle;
 pub mod samples;
 pub mod schema;
+pub mod sim;
 pub mod subject;
 pub mod trace;
 pub mod wire;

@@ -168,14 +168,25 @@ impl Oracle {
 
     /// What is live for who has seen exactly the events within `vector`.
     pub fn live(&self, vector: &VersionVector) -> Live {
+        self.live_as(vector, |author, stamp| (author, stamp))
+    }
+
+    /// As [`live`](Self::live), where the events go by other names: `name` is given the author and the stamp that the oracle knows an event
+    /// by. What a counter holds of one author, by the new names, is one entry.
+    pub fn live_as(
+        &self,
+        vector: &VersionVector,
+        name: impl Fn(ReplicaId, Timestamp) -> (ReplicaId, Timestamp),
+    ) -> Live {
         let mut live = Live::new();
         for (event, payload) in self.live_writes(|number| self.events[number].is_within(vector)) {
             let entries = live.entry(event.place.clone()).or_default();
-            let entry = Entry { stamp: event.stamp, author: event.author, payload: payload.clone() };
-            let counted = entries.iter_mut().find(|other| other.author == event.author);
+            let (author, stamp) = name(event.author, event.stamp);
+            let entry = Entry { stamp, author, payload: payload.clone() };
+            let counted = entries.iter_mut().find(|other| other.author == author);
             match (counted, &entry.payload) {
-                (Some(Entry { stamp, payload: Payload::Count(sum), .. }), Payload::Count(by)) => {
-                    *stamp = event.stamp.max(*stamp);
+                (Some(Entry { stamp: newest, payload: Payload::Count(sum), .. }), Payload::Count(by)) => {
+                    *newest = stamp.max(*newest);
                     *sum += by;
                 }
                 _ => entries.push(entry),

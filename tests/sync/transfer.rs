@@ -99,6 +99,37 @@ fn chunks_that_are_lost_are_sent_again_and_no_others() {
 }
 
 #[test]
+fn chunks_that_overtake_each_other_or_come_twice_cost_little_more() {
+    let sent = |fate: fn(usize) -> Fate, receiver_bytes: usize| {
+        let mut net: Net<Texts> = Net::new(2, |number, config| {
+            config.chunk_bytes = 200;
+            config.window_bytes = if number == 0 { 64_000 } else { receiver_bytes };
+        });
+        for key in 0..500 {
+            net.write(0, |texts| texts.update(&key, |text| text.set(format!("the text of the row {key}"))));
+        }
+        let mut count = 0;
+        net.fate = Box::new(move |from, _, bytes| {
+            let is_delta = from == 0 && bytes[0] == 2;
+            count += usize::from(is_delta);
+            if is_delta { fate(count) } else { Fate::Arrives }
+        });
+        net.connect(0, 1);
+        net.run(120_000);
+        assert!(net.is_converged());
+        deltas(&net).len()
+    };
+    let whole = sent(|_| Fate::Arrives, 64_000);
+    assert!(whole > 90, "{whole}");
+    // None is missing for long: each is sent once.
+    assert_eq!(sent(|count| if count % 3 == 1 { Fate::Late(30) } else { Fate::Arrives }, 64_000), whole);
+    assert_eq!(sent(|count| if count % 3 == 1 { Fate::Twice } else { Fate::Arrives }, 64_000), whole);
+    // One is lost, and the receiver has little room for those behind it: they are sent again once, not once for each of them.
+    let again = sent(|count| if count == 10 { Fate::Lost } else { Fate::Arrives }, 2_000);
+    assert!(again <= 3 * whole, "{again}, not {whole}");
+}
+
+#[test]
 fn t27_writers_run_on_while_a_snapshot_is_sent() {
     let mut net = net();
     net.connect(0, 1);

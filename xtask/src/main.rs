@@ -1,4 +1,4 @@
-//! What CI runs, runnable by hand: `cargo run -p xtask -- ci`, or one check alone.
+//! What CI runs, runnable by hand: `cargo xtask ci`, or one check alone.
 
 mod ci;
 mod examples;
@@ -7,13 +7,14 @@ mod instructions;
 mod layers;
 mod report;
 mod scenarios;
+mod simulation;
 mod sources;
 mod tidy;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo run -p xtask -- <task>
+const USAGE: &str = "usage: cargo xtask <task>
 
 tasks:
   ci         all that CI runs, in its order, up to the first failure
@@ -25,6 +26,8 @@ tasks:
              fails; `instructions NAME` counts some, `--twice` demands the same numbers twice, `--write` renews the baseline
   layers     modules of src/ import from lower layers only, by full path
   scenarios  each scenario in docs/testing.md has a test, or a reason why not
+  sim        runs seeds of the simulator of testkit/: `sim --seeds N --jobs J --first-seed K`; `sim --trace SEED` shows all that
+             happens in one, `--without LIST` leaves out some of its actions
   tidy       no tracked file holds what should not be committed, none is too long";
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         },
         ["layers"] => report::show("layers", layers::check(&root)),
         ["scenarios"] => report::show("scenarios", scenarios::check(&root)),
+        ["sim", ref arguments @ ..] => simulation::run(&root, arguments),
         ["tidy"] => report::show("tidy", tidy::check(&root)),
         _ => return usage(),
     };

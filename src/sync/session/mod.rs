@@ -182,7 +182,7 @@ impl<S: Crdt> Session<S> {
     /// Looks after what is due.
     pub(crate) fn tick(&mut self, shared: &mut Shared<S>, now_ms: u64) {
         if self.inbound.deadline(shared.config()).is_some_and(|due_ms| now_ms >= due_ms) {
-            self.inbound.give_up();
+            self.inbound.give_up(now_ms, shared.merges, shared.config());
         }
         self.idle_at = 0;
     }

@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::schema::difference;
 use crate::delta::Delta;
+use crate::delta::pending::PendingError;
 use crate::replica::error::MergeError;
 use crate::sync::error::SyncError;
 use crate::sync::event::{SchemaConflict, SyncEvent};
@@ -208,21 +209,52 @@ impl<S: Crdt> Session<S> {
         if self.state != State::Open || shared.doubt.is_some() {
             return Ok(());
         }
+        let what = Incoming::Message(message.to_vec());
         let bytes = message.len();
-        let parked = |what, points| Parked { since_ms: now_ms, seq, points, what, bytes };
-        let delta = match shared.replica.decode(message) {
+        let next = self.inbound.next_chunk();
+        self.take(shared, now_ms, Parked { since_ms: now_ms, seq, points, progress, what, bytes })?;
+        if self.inbound.next_chunk() != next && self.inbound.is_any_parked() {
+            // Chunks that overtook this one.
+            self.take_parked(shared, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Takes up what came, or keeps it if it cannot be read yet.
+    fn take(&mut self, shared: &mut Shared<S>, now_ms: u64, parked: Parked<S>) -> Result<(), SyncError> {
+        let Incoming::Message(message) = &parked.what else {
+            return self.take_whole(shared, now_ms, parked);
+        };
+        if parked.progress.chunk > self.inbound.next_chunk() {
+            // It overtook the one before it, or that is lost.
+            if !self.inbound.is_done(parked.seq) {
+                self.inbound.park(parked, now_ms, shared.merges, shared.config());
+            }
+            return Ok(());
+        }
+        match shared.replica.decode(message) {
             // It names an id or a key in short form that what comes before it brings.
             Err(MergeError::Gap { .. }) => {
-                let what = Incoming::Message(message.to_vec());
-                self.inbound.park(parked(what, points), shared.config());
-                return Ok(());
+                self.inbound.park(parked, now_ms, shared.merges, shared.config());
+                Ok(())
             }
-            decoded => decoded?,
-        };
+            decoded => self.gather(shared, now_ms, parked, decoded?),
+        }
+    }
+
+    /// Gathers a chunk; takes a delta that is whole.
+    fn gather(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        parked: Parked<S>,
+        delta: Delta<S>,
+    ) -> Result<(), SyncError> {
+        let Parked { seq, progress, .. } = parked;
         let is_chunk = delta.is_chunk();
         if is_chunk {
             // They come with the first chunk alone, and are true whether or not the others come.
-            shared.note_points(&points, &shared.replica.vector(), &delta.to());
+            shared.note_points(&parked.points, &shared.replica.vector(), &delta.to());
             if progress.chunk == 0 {
                 self.rows = 0;
             }
@@ -231,8 +263,8 @@ impl<S: Crdt> Session<S> {
         }
         match self.inbound.pending.push(delta) {
             Ok(Some(whole)) => {
-                let parked = parked(Incoming::Whole(whole), points);
-                self.take(shared, now_ms, parked)
+                let what = Incoming::Whole(whole);
+                self.take_whole(shared, now_ms, Parked { what, ..parked })
             }
             Ok(None) => {
                 self.inbound.acknowledge(seq, false);
@@ -242,32 +274,35 @@ impl<S: Crdt> Session<S> {
                 }
                 Ok(())
             }
-            // A chunk was lost, repeated, or is of another transfer: the sender goes on from what is gathered.
+            // Once more: it is gathered.
+            Err(PendingError::OutOfOrder { expected, found }) if found < expected => {
+                self.inbound.acknowledge(seq, false);
+                Ok(())
+            }
+            // It is of another transfer: the sender goes on from what is gathered.
             Err(_) => {
-                self.inbound.is_gap = true;
+                self.inbound.miss(now_ms, shared.merges, shared.config());
                 Ok(())
             }
         }
     }
 
-    /// Merges what came, or keeps it if it goes on from what has not come yet.
-    fn take(&mut self, shared: &mut Shared<S>, now_ms: u64, parked: Parked<S>) -> Result<(), SyncError> {
-        let Parked { since_ms, seq, points, what, bytes } = parked;
-        let delta = match what {
-            Incoming::Whole(delta) => delta,
-            Incoming::Message(message) => match shared.replica.decode(&message) {
-                Err(MergeError::Gap { .. }) => {
-                    let what = Incoming::Message(message);
-                    self.inbound.park(Parked { since_ms, seq, points, what, bytes }, shared.config());
-                    return Ok(());
-                }
-                decoded => decoded?,
-            },
+    /// Merges a delta, or keeps it if it goes on from what has not come yet.
+    fn take_whole(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        parked: Parked<S>,
+    ) -> Result<(), SyncError> {
+        let Parked { since_ms, seq, points, progress, what, bytes } = parked;
+        let Incoming::Whole(delta) = what else {
+            return Ok(());
         };
         let own = shared.replica.vector();
         if !delta.is_complete() && !shared.replica.covers(&delta.from()) {
             let what = Incoming::Whole(delta);
-            self.inbound.park(Parked { since_ms, seq, points, what, bytes }, shared.config());
+            let parked = Parked { since_ms, seq, points, progress, what, bytes };
+            self.inbound.park(parked, now_ms, shared.merges, shared.config());
             return Ok(());
         }
         self.merge(shared, now_ms, seq, points, delta, &own)

@@ -1,0 +1,119 @@
+//! How every run ends: all that is wrong is mended, all processes agree, and what is removed is forgotten.
+
+use crate::sim::machine::Input;
+use crate::sim::process::{Process, Stage};
+use crate::sim::world::{Stop, World};
+use crate::subject::Subject;
+
+/// How often it is looked whether all agree.
+const STEP_MS: u64 = 500;
+/// How long it may take once nothing is wrong any more.
+const MOST_STEPS: u64 = 400;
+
+impl<S: Subject> World<S> {
+    /// Mends all, lets all processes agree, removes all there is and lets them forget it.
+    pub(super) fn end(&mut self) -> Result<(), Stop> {
+        self.heal()?;
+        self.wait_for("they do not agree", |world| world.disagreement())?;
+        self.note(|| "all agree".to_owned());
+        let Some(slot) = self.running().next() else { return Ok(()) };
+        let process = &self.processes[slot];
+        let (label, saw) = (process.label, process.view.labels.clone());
+        self.feed(slot, Input::Wipe { label, saw })?;
+        self.note(|| format!("{slot} removes everything"));
+        self.wait_for("they do not agree that nothing is left", |world| world.disagreement())?;
+        self.wait_for("they do not forget", |world| world.remembered())?;
+        self.coverage.forgotten += 1;
+        Ok(())
+    }
+
+    fn running(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.processes.len()).filter(|slot| self.processes[*slot].is_running())
+    }
+
+    fn heal(&mut self) -> Result<(), Stop> {
+        self.note(|| "all is mended".to_owned());
+        self.is_healed = true;
+        self.network.heal();
+        for slot in 0..self.processes.len() {
+            self.processes[slot].dies_in_write = None;
+            self.processes[slot].disk.is_full = false;
+            self.processes[slot].clock.move_on();
+            if matches!(self.processes[slot].stage, Stage::Down) {
+                self.processes[slot].clock.mend();
+                self.open(slot)?;
+            } else if self.processes[slot].is_running() {
+                self.mend(slot)?;
+                self.store(slot)?;
+                self.feed(slot, Input::Tick)?;
+            }
+        }
+        for slot in 0..self.processes.len() {
+            self.readmit(slot)?;
+        }
+        for split in std::mem::take(&mut self.splits).into_iter().flatten() {
+            self.rejoin(&split.0, &split.1)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is wrong.
+    fn wait_for(&mut self, what: &str, wrong: impl Fn(&Self) -> Option<String>) -> Result<(), Stop> {
+        for step in 0..MOST_STEPS {
+            self.run_until(self.now_ms + STEP_MS)?;
+            if step % 4 == 0 {
+                self.provoke()?;
+            }
+            if wrong(self).is_none() {
+                return Ok(());
+            }
+        }
+        let seconds = MOST_STEPS * STEP_MS / 1_000;
+        let wrong = wrong(self).unwrap_or_default();
+        Err(Stop::Fault(format!("{what}, {seconds} seconds after all was mended: {wrong}")))
+    }
+
+    /// A copy without connections is found out by what the other one writes: it must write something.
+    fn provoke(&mut self) -> Result<(), Stop> {
+        let others: Vec<_> =
+            self.processes.iter().filter_map(|process| process.quarantine.as_ref()?.other).collect();
+        for slot in others {
+            let number = (self.now_ms >> 8) as u8;
+            self.write(slot, vec![vec![0, number, 0, 0, number], vec![1, 0, 0, 0, number]], None)?;
+        }
+        Ok(())
+    }
+
+    /// Why not all hold the same yet.
+    fn disagreement(&self) -> Option<String> {
+        let waits = |process: &Process<S>| {
+            !process.is_gone()
+                && (!process.is_running()
+                    || process.quarantine.is_some()
+                    || process.is_in_doubt
+                    || process.is_superfluous)
+        };
+        if let Some(slot) = self.processes.iter().position(waits) {
+            let Process { quarantine, is_in_doubt, is_superfluous, .. } = &self.processes[slot];
+            return Some(format!(
+                "{slot}: quarantine {quarantine:?}, in doubt {is_in_doubt}, superfluous {is_superfluous}"
+            ));
+        }
+        let first = self.running().next()?;
+        let differs = |slot: &usize| self.processes[*slot].view.labels != self.processes[first].view.labels;
+        let slot = self.running().find(differs)?;
+        let of = |slot: usize| &self.processes[slot].view.ids;
+        Some(format!("{first} holds {:?}, {slot} holds {:?}", of(first), of(slot)))
+    }
+
+    /// Who still remembers anything of what was removed.
+    fn remembered(&self) -> Option<String> {
+        let replica = |slot: usize| self.processes[slot].machine().map(|machine| machine.endpoint.replica());
+        let mut full =
+            self.running().filter(|slot| replica(*slot).is_some_and(|replica| !replica.state().is_bottom()));
+        let slot = full.next()?;
+        let replica = replica(slot)?;
+        let (members, cut) = (replica.members(), replica.stable_cut());
+        Some(format!("{slot} does; it waits for {members:?}; stable is {cut:?} of {:?}", replica.vector()))
+    }
+}
