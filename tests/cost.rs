@@ -259,6 +259,21 @@ fn chunks_are_not_mostly_heads_however_many_replicas_they_name() {
 }
 
 #[test]
+fn a_chunk_of_many_events_is_measured_in_proportion_to_them() {
+    let allocations = |events: u32| {
+        let mut eu = replica(EU);
+        fill(&mut eu, 0..events);
+        let delta = eu.delta_since(&VersionVector::new());
+        let mut chunks = 0;
+        let measured = measure(|| chunks = delta.into_chunks(1 << 20).count());
+        assert_eq!(chunks, 1);
+        measured.count_total
+    };
+    let (few, many) = (allocations(1_000), allocations(8_000));
+    assert!(many < 12 * few, "{few} allocations for 1,000 events, {many} for 8,000");
+}
+
+#[test]
 fn forgetting_nothing_takes_no_more_than_a_few_vectors() {
     let mut eu = replica(EU);
     for number in 0..300 {

@@ -14,12 +14,14 @@ pub(crate) struct Status {
     pub(crate) changed_us: u64,
     /// The records it holds.
     pub(crate) records: usize,
-    /// The peers that have said what they hold.
-    pub(crate) greeted: usize,
+    /// The links over which data passes.
+    pub(crate) open: usize,
+    /// The members of the cluster, as far as it knows.
+    pub(crate) members: usize,
     /// Whether its schedule is done.
     pub(crate) is_written: bool,
     /// Whether it has forgotten all there was, because all regions have seen it.
-    pub(crate) is_all_seen: bool,
+    pub(crate) is_all_forgotten: bool,
 }
 
 /// The state of all regions.

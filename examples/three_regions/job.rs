@@ -13,8 +13,9 @@ use crate::clock::Clock;
 use crate::link::Link;
 use crate::mail::Mail;
 use crate::progress::Progress;
+use crate::random::Random;
 use crate::region::{Fault, Outcome, Region, Setup};
-use crate::regions::{COUNT, CUT_OFF, LINKS, REGIONS, ids, nearest};
+use crate::regions::{COUNT, CUT_OFF, Cluster, LINKS, REGIONS, nearest};
 use crate::schedule::Plan;
 use crate::table::{grouped, seconds};
 
@@ -121,7 +122,8 @@ pub(crate) fn run(plan: &Plan, sources: Vec<Source>) -> Result<Done, Fault> {
         None => conductor.progress.line("the regions do not hold the same events, and time is up"),
     }
     let limit_us = if agreed_us.is_some() && written.is_some() { FORGET_LIMIT_US } else { 0 };
-    let all_seen = conductor.wait(limit_us, |status, _| status.iter().all(|status| status.is_all_seen))?;
+    let forgotten =
+        conductor.wait(limit_us, |status, _| status.iter().all(|status| status.is_all_forgotten))?;
     let outcomes = conductor.finish()?;
     let last_writes = outcomes.iter().filter_map(|outcome| outcome.log.transactions.last());
     let last_write_us = last_writes.map(|transaction| transaction.at_us).max().unwrap_or(0);
@@ -135,7 +137,7 @@ pub(crate) fn run(plan: &Plan, sources: Vec<Source>) -> Result<Done, Fault> {
         healed_us,
         last_write_us,
         agreed_us,
-        is_all_forgotten: all_seen.is_some(),
+        is_all_forgotten: forgotten.is_some(),
     })
 }
 
@@ -149,36 +151,37 @@ fn changed_us(status: &[Status; COUNT]) -> u64 {
 }
 
 impl Conductor {
-    /// Starts the regions, connects them, and waits until they have greeted each other.
+    /// Starts the regions, connects them, and waits until they have come to know each other.
     fn start(plan: &Plan, sources: Vec<Source>, own_sources: [Vec<usize>; COUNT]) -> Result<Self, Fault> {
         let (clock, board, sources) = (Clock::start(), Arc::new(Board::default()), Arc::new(sources));
-        let ids = ids(plan.seed);
+        let cluster = Cluster::of(plan.seed);
         let channels: [(Sender<Mail>, Receiver<Mail>); COUNT] = std::array::from_fn(|_| channel());
         let mail = channels.each_ref().map(|(sender, _)| sender.clone());
         let mut threads = Vec::new();
         for (index, ((_, inbox), own_sources)) in channels.into_iter().zip(own_sources).enumerate() {
             let setup = Setup {
                 index,
-                ids,
+                cluster: cluster.clone(),
                 clock,
+                random: Random::new(plan.seed, 0x2a00 + index as u64),
                 sources: Arc::clone(&sources),
                 own_sources,
                 plan: plan.of(index),
                 board: Arc::clone(&board),
             };
             let thread = thread::Builder::new().name(REGIONS[index].name.to_owned());
-            threads.push(thread.spawn(move || Region::new(setup).run(&inbox))?);
+            threads.push(thread.spawn(move || Region::new(setup)?.run(&inbox))?);
         }
         let mut links = Vec::new();
-        for (a, b, delay_ms) in LINKS {
-            let mut link = Link::new([(a, mail[a].clone()), (b, mail[b].clone())], delay_ms, clock)?;
+        for place in 0..LINKS.len() {
+            let mut link = Link::new(place, &mail, clock)?;
             link.open()?;
             links.push(link);
         }
         let mut conductor = Self { clock, board, mail, threads, links, progress: Progress::new() };
-        let greeted =
-            conductor.wait(LIMIT_US, |status, _| status.iter().all(|status| status.greeted == COUNT - 1))?;
-        greeted.ok_or("the regions did not come to know each other in time")?;
+        let is_met = |status: &Status| status.open == COUNT - 1 && status.members == COUNT;
+        let met = conductor.wait(LIMIT_US, |status, _| status.iter().all(is_met))?;
+        met.ok_or("the regions did not come to know each other in time")?;
         Ok(conductor)
     }
 

@@ -11,84 +11,58 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use driftless::LinkId;
+
 use crate::clock::Clock;
 use crate::mail::Mail;
-use crate::regions::{Index, REGIONS};
+use crate::regions::{COUNT, Index, LINKS, REGIONS};
 
-/// The longest frame that is accepted, its type included.
+/// The longest frame that is accepted.
 const MAX_FRAME: usize = 16 << 20;
+/// What a frame costs on the wire beside itself: its length.
+pub(crate) const FRAME_HEAD: usize = 4;
 
 /// Why a connection ended that was cut.
 pub(crate) const CUT: &str = "the link was cut";
 
-/// What the frame's bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Who is there, and what it holds; the first frame in each direction.
-    Hello = 1,
-    /// What changed: the bytes of a delta, or of one chunk of it.
-    Delta = 2,
-    /// What the sender holds, and what it knows others to hold.
-    Heartbeat = 3,
-    /// A delta could not be merged: what the sender holds, for the other side to start again from.
-    Gap = 4,
-}
-
-impl Kind {
-    fn of(byte: u8) -> Option<Self> {
-        [Self::Hello, Self::Delta, Self::Heartbeat, Self::Gap].into_iter().find(|kind| *kind as u8 == byte)
-    }
-}
-
 /// The sending end of a link.
 #[derive(Debug)]
 pub(crate) struct Outlet {
+    /// Who is at the other end.
+    pub(crate) peer: Index,
     stream: TcpStream,
     clock: Clock,
 }
 
 impl Outlet {
-    pub(crate) fn new(stream: TcpStream, clock: Clock) -> Self {
-        Self { stream, clock }
-    }
-
-    /// Sends a frame: length of type and body (4 bytes), type (1), body. A real distance would not need the time of sending,
-    /// 8 bytes in between: they are left out of the bytes returned.
-    pub(crate) fn send(&mut self, kind: Kind, body: &[u8]) -> io::Result<u64> {
-        let len = u32::try_from(1 + body.len()).ok().filter(|len| *len as usize <= MAX_FRAME);
+    /// Sends a frame: its length (4 bytes), the time of sending (8), itself. A real distance would not need the time.
+    pub(crate) fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        let len = u32::try_from(frame.len()).ok().filter(|len| *len as usize <= MAX_FRAME);
         let len = len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the frame is too long"))?;
-        let mut frame = Vec::with_capacity(13 + body.len());
-        frame.extend_from_slice(&len.to_be_bytes());
-        frame.extend_from_slice(&self.clock.micros().to_be_bytes());
-        frame.push(kind as u8);
-        frame.extend_from_slice(body);
-        self.stream.write_all(&frame)?;
-        Ok(5 + body.len() as u64)
+        let mut bytes = Vec::with_capacity(FRAME_HEAD + 8 + frame.len());
+        bytes.extend_from_slice(&len.to_be_bytes());
+        bytes.extend_from_slice(&self.clock.micros().to_be_bytes());
+        bytes.extend_from_slice(frame);
+        self.stream.write_all(&bytes)
     }
 }
 
 /// Reads a frame, and when it was sent; `None` at the end of the connection.
-fn read_frame(from: &mut impl Read) -> io::Result<Option<(u64, Kind, Vec<u8>)>> {
-    let broken = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
-    let mut head = [0; 4];
+fn read_frame(from: &mut impl Read) -> io::Result<Option<(u64, Vec<u8>)>> {
+    let mut head = [0; FRAME_HEAD];
     match from.read_exact(&mut head) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         done => done?,
     }
     let len = u32::from_be_bytes(head) as usize;
-    if !(1..=MAX_FRAME).contains(&len) {
-        return broken("a frame of a length that is not allowed");
+    if len > MAX_FRAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame of a length that is not allowed"));
     }
     let mut sent = [0; 8];
     from.read_exact(&mut sent)?;
-    let mut kind = [0];
-    from.read_exact(&mut kind)?;
-    let Some(kind) = Kind::of(kind[0]) else {
-        return broken("a frame of an unknown type");
-    };
-    let mut body = vec![0; len - 1];
-    from.read_exact(&mut body)?;
-    Ok(Some((u64::from_be_bytes(sent), kind, body)))
+    let mut frame = vec![0; len];
+    from.read_exact(&mut frame)?;
+    Ok(Some((u64::from_be_bytes(sent), frame)))
 }
 
 /// The link of two regions, which can be opened and cut.
@@ -98,6 +72,8 @@ pub(crate) struct Link {
     delay_us: u64,
     clock: Clock,
     listener: TcpListener,
+    /// The number of the connection that comes next. No two connections of the job have the same.
+    next: u64,
     open: Option<Connection>,
     /// The threads of the connections there were.
     threads: Vec<JoinHandle<()>>,
@@ -105,15 +81,24 @@ pub(crate) struct Link {
 
 #[derive(Debug)]
 struct Connection {
+    id: LinkId,
     is_alive: Arc<AtomicBool>,
     streams: [TcpStream; 2],
 }
 
 impl Link {
-    /// A link that is not open yet, on a free port of its own.
-    pub(crate) fn new(ends: [(Index, Sender<Mail>); 2], delay_ms: u64, clock: Clock) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        Ok(Self { ends, delay_us: delay_ms * 1000, clock, listener, open: None, threads: Vec::new() })
+    /// The link of [`LINKS`] at this place, not open yet, on a free port of its own.
+    pub(crate) fn new(place: usize, mail: &[Sender<Mail>; COUNT], clock: Clock) -> io::Result<Self> {
+        let (a, b, delay_ms) = LINKS[place];
+        Ok(Self {
+            ends: [a, b].map(|end| (end, mail[end].clone())),
+            delay_us: delay_ms * 1000,
+            clock,
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+            next: place as u64,
+            open: None,
+            threads: Vec::new(),
+        })
     }
 
     pub(crate) fn touches(&self, region: Index) -> bool {
@@ -132,6 +117,8 @@ impl Link {
                 break stream;
             }
         };
+        let id = LinkId(self.next);
+        self.next += LINKS.len() as u64;
         let is_alive = Arc::new(AtomicBool::new(true));
         let streams = [first, second];
         for (end, other) in [(0, 1), (1, 0)] {
@@ -142,19 +129,19 @@ impl Link {
             let (line, arrivals) = channel();
             let stream = streams[end].try_clone()?;
             let line_of = Line {
-                peer,
+                link: id,
                 mail: mail.clone(),
                 is_alive: Arc::clone(&is_alive),
                 clock: self.clock,
                 delay_us: self.delay_us,
             };
             // The region must know of the connection before anything comes in on it.
-            let outlet = Outlet::new(streams[end].try_clone()?, self.clock);
-            let _ = mail.send(Mail::Up(peer, outlet));
+            let outlet = Outlet { peer, stream: streams[end].try_clone()?, clock: self.clock };
+            let _ = mail.send(Mail::Up(id, outlet));
             self.threads.push(thread::Builder::new().name(name.clone()).spawn(move || read(stream, &line))?);
             self.threads.push(thread::Builder::new().name(name).spawn(move || line_of.deliver(&arrivals))?);
         }
-        self.open = Some(Connection { is_alive, streams });
+        self.open = Some(Connection { id, is_alive, streams });
         Ok(())
     }
 
@@ -168,14 +155,14 @@ impl Link {
             // It may be closed already, which is as well.
             let _ = stream.shutdown(Shutdown::Both);
         }
-        for ((_, mail), (peer, _)) in self.ends.iter().zip(self.ends.iter().rev()) {
-            let _ = mail.send(Mail::Down(*peer, CUT.to_owned()));
+        for (_, mail) in &self.ends {
+            let _ = mail.send(Mail::Down(connection.id, CUT.to_owned()));
         }
     }
 }
 
 /// What comes out of the wire: a frame with the time it was sent, or why the connection ended.
-type Arrival = Result<(u64, Kind, Vec<u8>), String>;
+type Arrival = Result<(u64, Vec<u8>), String>;
 
 /// Takes frames off the connection as they come, so that the sender never waits for the distance.
 fn read(stream: TcpStream, line: &Sender<Arrival>) {
@@ -195,7 +182,7 @@ fn read(stream: TcpStream, line: &Sender<Arrival>) {
 
 /// The distance: where frames are held back until they are due.
 struct Line {
-    peer: Index,
+    link: LinkId,
     mail: Sender<Mail>,
     is_alive: Arc<AtomicBool>,
     clock: Clock,
@@ -207,11 +194,11 @@ impl Line {
     fn deliver(&self, arrivals: &Receiver<Arrival>) {
         for arrival in arrivals {
             let mail = match arrival {
-                Ok((sent, kind, body)) => {
+                Ok((sent, frame)) => {
                     self.clock.sleep_until(sent + self.delay_us);
-                    Mail::Frame(self.peer, kind, body)
+                    Mail::Frame(self.link, frame)
                 }
-                Err(reason) => Mail::Down(self.peer, reason),
+                Err(reason) => Mail::Down(self.link, reason),
             };
             if !self.is_alive.load(Ordering::SeqCst) || self.mail.send(mail).is_err() {
                 return;
@@ -233,14 +220,12 @@ mod tests {
 
     #[test]
     fn broken_frames_are_refused_before_memory_is_taken_for_them() {
-        let read =
-            |bytes: &[u8]| read_frame(&mut &*bytes).map(|frame| frame.map(|(_, kind, body)| (kind, body)));
-        let mut frame = vec![0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, Kind::Gap as u8, 5, 6];
-        assert_eq!(read(&frame).ok(), Some(Some((Kind::Gap, vec![5, 6]))));
+        let read = |bytes: &[u8]| read_frame(&mut &*bytes);
+        let mut frame = vec![0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 5, 6];
+        assert_eq!(read(&frame).ok(), Some(Some((9, vec![5, 6]))));
         assert_eq!(read(&[]).ok(), Some(None));
-        assert!(read(&frame[..14]).is_err());
+        assert!(read(&frame[..13]).is_err());
         frame[0] = 255;
-        assert!(read(&frame).is_err());
-        assert!(read(&[0; 20]).is_err());
+        assert_eq!(read(&frame).err().map(|error| error.kind()), Some(io::ErrorKind::InvalidData));
     }
 }

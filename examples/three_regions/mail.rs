@@ -2,20 +2,19 @@
 
 use std::sync::mpsc::Sender;
 
-use driftless::Digest;
+use driftless::{Digest, LinkId};
 
-use crate::link::{Kind, Outlet};
-use crate::regions::Index;
+use crate::link::Outlet;
 
 /// A message to a region's loop.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// A link is connected.
-    Up(Index, Outlet),
+    Up(LinkId, Outlet),
     /// A link is gone, and why.
-    Down(Index, String),
+    Down(LinkId, String),
     /// A frame arrived, its delay passed.
-    Frame(Index, Kind, Vec<u8>),
+    Frame(LinkId, Vec<u8>),
     /// Load the airports of this region.
     Load,
     /// Writing begins at this time, in microseconds since the job began.

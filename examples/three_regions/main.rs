@@ -5,7 +5,7 @@
 //! cargo run --release --example three_regions -- --records 2000 --seconds 3 --seed 7
 //! ```
 //!
-//! Each region is a replica in a thread of its own; they speak over TCP on the loopback interface, slowed down to the
+//! Each region is an endpoint in a thread of its own; they speak over TCP on the loopback interface, slowed down to the
 //! distances between Frankfurt, Virginia and Singapore. The whole 28,298 airports are loaded, each in the region nearest to
 //! it. Then all regions write at once, and in the middle Singapore is cut off. The report says what it cost and whether all
 //! agree; so does the exit code.
@@ -26,7 +26,6 @@ mod region;
 mod regions;
 mod report;
 mod schedule;
-mod session;
 mod table;
 
 use std::process::ExitCode;

@@ -15,72 +15,59 @@ pub(crate) struct Transaction {
     pub(crate) written: Written,
 }
 
-/// A delta that a region sent.
+/// A frame that came to a region.
 #[derive(Clone, Debug)]
-pub(crate) struct Shipment {
-    pub(crate) at_us: u64,
-    /// To whom.
-    pub(crate) peer: Index,
-    /// From where to where it leads, region by region.
-    pub(crate) from: [Timestamp; COUNT],
-    pub(crate) to: [Timestamp; COUNT],
-    pub(crate) bytes: u64,
-    /// Whether it was the first after a cut.
-    pub(crate) is_catch_up: bool,
-}
-
-/// A delta that a region merged.
-#[derive(Clone, Debug)]
-pub(crate) struct Merge {
+pub(crate) struct Arrival {
     pub(crate) at_us: u64,
     /// From whom.
     pub(crate) peer: Index,
-    /// What the region held before, and what the delta led to, region by region.
+    pub(crate) bytes: u64,
+    /// What the region held before and after it, region by region.
     pub(crate) before: [Timestamp; COUNT],
     pub(crate) to: [Timestamp; COUNT],
-    /// Whether it was the first after a cut.
+    /// Whether it came after a cut, and before anything new or with the first of it.
     pub(crate) is_catch_up: bool,
 }
 
-/// What a region forgot at one time.
-#[derive(Clone, Debug)]
-pub(crate) struct Forgetting {
+/// What a region kept at one time because others were not known to have seen it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
     pub(crate) at_us: u64,
+    /// Rows of what was removed.
     pub(crate) rows: usize,
-    pub(crate) marks: usize,
-    /// Who was not known to hold all that is held here, and by how many milliseconds.
-    pub(crate) behind: Vec<(Index, u64)>,
+    /// Who was furthest from being known to hold all that is held here, and by how many milliseconds.
+    pub(crate) furthest: Option<(Index, u64)>,
 }
 
 /// What went from one region to another.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traffic {
-    pub(crate) deltas: u64,
+    pub(crate) frames: u64,
     pub(crate) bytes: u64,
-    /// What the deltas stand for.
-    pub(crate) written: Written,
-    /// How many of these changes the receiver did not hold yet.
-    pub(crate) news: u64,
+    /// Bytes of frames that brought nothing new.
+    pub(crate) other_bytes: u64,
+    /// What the frames brought that the receiver did not hold.
+    pub(crate) news: Written,
 }
 
 impl std::ops::AddAssign for Traffic {
     fn add_assign(&mut self, other: Self) {
-        self.deltas += other.deltas;
+        self.frames += other.frames;
         self.bytes += other.bytes;
-        self.written += other.written;
+        self.other_bytes += other.other_bytes;
         self.news += other.news;
     }
 }
 
 impl Traffic {
-    /// Bytes for each change; `None` if there was none.
+    /// Bytes for each change that was brought; `None` if there was none.
     pub(crate) fn bytes_per_change(&self) -> Option<f64> {
-        per(self.bytes, self.written.changes)
+        per(self.bytes, self.news.changes)
     }
 
     /// Bytes of keys and values alone for each change.
     pub(crate) fn value_bytes_per_change(&self) -> Option<f64> {
-        per(self.written.value_bytes, self.written.changes)
+        per(self.news.value_bytes, self.news.changes)
     }
 }
 
@@ -88,13 +75,15 @@ fn per(sum: u64, count: u64) -> Option<f64> {
     (count > 0).then(|| sum as f64 / count as f64)
 }
 
-/// When shipping happened.
+/// When a frame came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Load,
     Writing,
-    /// The first delta after the cut.
+    /// After a cut, up to the first that brought anything.
     CatchUp,
+    /// When all held the same.
+    After,
 }
 
 /// How long one write took to get from one region to another.
@@ -103,7 +92,7 @@ pub(crate) struct Lag {
     /// When it was written.
     pub(crate) at_us: u64,
     pub(crate) lag_us: u64,
-    /// Whether the first delta after a cut brought it.
+    /// Whether the first that came after a cut brought it.
     pub(crate) is_catch_up: bool,
 }
 
@@ -111,11 +100,13 @@ pub(crate) struct Lag {
 pub(crate) struct Logs<'a> {
     logs: [&'a Log; COUNT],
     begins_us: u64,
+    ends_us: u64,
 }
 
 impl<'a> Logs<'a> {
-    pub(crate) fn new(logs: [&'a Log; COUNT], begins_us: u64) -> Self {
-        Self { logs, begins_us }
+    /// The logs of a job in which writing began at one time, and all held the same from another one on.
+    pub(crate) fn new(logs: [&'a Log; COUNT], begins_us: u64, ends_us: u64) -> Self {
+        Self { logs, begins_us, ends_us }
     }
 
     /// The transactions of a region after `from`, up to `to`.
@@ -135,39 +126,40 @@ impl<'a> Logs<'a> {
         written
     }
 
-    /// What one region sent to another in a phase.
+    /// What came from one region to another in a phase.
     pub(crate) fn traffic(&self, from: Index, to: Index, phase: Phase) -> Traffic {
         let mut traffic = Traffic::default();
-        let shipments = self.logs[from].shipments.iter().filter(|shipment| shipment.peer == to);
-        for shipment in shipments.filter(|sent| self.phase(sent.at_us, sent.is_catch_up) == phase) {
-            traffic.deltas += 1;
-            traffic.bytes += shipment.bytes;
-            traffic.written += self.written(&shipment.from, &shipment.to);
-        }
-        let merges = self.logs[to].merges.iter().filter(|merge| merge.peer == from);
-        for merge in merges.filter(|merged| self.phase(merged.at_us, merged.is_catch_up) == phase) {
-            traffic.news += self.written(&merge.before, &merge.to).changes;
+        let arrivals = self.logs[to].arrivals.iter().filter(|arrival| arrival.peer == from);
+        for arrival in arrivals.filter(|arrival| self.phase(arrival) == phase) {
+            let is_news = arrival.to != arrival.before;
+            traffic += Traffic {
+                frames: 1,
+                bytes: arrival.bytes,
+                other_bytes: if is_news { 0 } else { arrival.bytes },
+                news: self.written(&arrival.before, &arrival.to),
+            };
         }
         traffic
     }
 
-    fn phase(&self, at_us: u64, is_catch_up: bool) -> Phase {
-        match is_catch_up {
-            true => Phase::CatchUp,
-            false if at_us < self.begins_us => Phase::Load,
-            false => Phase::Writing,
+    fn phase(&self, arrival: &Arrival) -> Phase {
+        match arrival.at_us {
+            _ if arrival.is_catch_up => Phase::CatchUp,
+            at_us if at_us < self.begins_us => Phase::Load,
+            at_us if at_us <= self.ends_us => Phase::Writing,
+            _ => Phase::After,
         }
     }
 
     /// How long each write of a region's schedule took to get to another, in the order of the writes.
     pub(crate) fn lags(&self, from: Index, to: Index) -> Vec<Lag> {
         let mut lags = Vec::new();
-        for merge in &self.logs[to].merges {
-            let brought = self.between(from, merge.before[from], merge.to[from]).iter();
+        for arrival in &self.logs[to].arrivals {
+            let brought = self.between(from, arrival.before[from], arrival.to[from]).iter();
             lags.extend(brought.filter(|brought| brought.at_us >= self.begins_us).map(|brought| Lag {
                 at_us: brought.at_us,
-                lag_us: merge.at_us.saturating_sub(brought.at_us),
-                is_catch_up: merge.is_catch_up,
+                lag_us: arrival.at_us.saturating_sub(brought.at_us),
+                is_catch_up: arrival.is_catch_up,
             }));
         }
         lags

@@ -168,6 +168,12 @@ fn create(airport: &mut AirportMut<'_>, source: &Source) {
     }
 }
 
+/// Airports and tags that are removed and not forgotten: rows that are kept to tell others alone.
+pub(crate) fn removed_rows(airports: &Airports) -> usize {
+    let tags = airports.iter().map(|(_, airport)| airport.tags.rows() - airport.tags.len());
+    airports.rows() - airports.len() + tags.sum::<usize>()
+}
+
 /// A field that the regions read differently.
 #[derive(Debug)]
 pub(crate) struct Difference {

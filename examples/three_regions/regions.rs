@@ -1,6 +1,7 @@
 //! The three regions and the distances between them.
 
 use driftless::ReplicaId;
+use uuid::Uuid;
 
 use crate::random::Random;
 
@@ -42,12 +43,25 @@ pub(crate) fn pairs() -> impl Iterator<Item = (Index, Index)> {
     (0..COUNT).flat_map(|from| (0..COUNT).filter(move |to| *to != from).map(move |to| (from, to)))
 }
 
-/// The ids of the replicas. An application draws them at random; here they follow from the seed.
-pub(crate) fn ids(seed: u64) -> [ReplicaId; COUNT] {
-    std::array::from_fn(|region| {
-        let mut random = Random::new(seed, 0x1d00 + region as u64);
-        ReplicaId::from_u128(u128::from(random.next()) << 64 | u128::from(random.next()))
-    })
+/// Who belongs together. An application draws these numbers at random; here they follow from the seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) id: Uuid,
+    /// The ids under which the regions write. A region that is started again takes a new one.
+    pub(crate) ids: [ReplicaId; COUNT],
+    /// The ids of their stores, the same for ever.
+    pub(crate) members: [ReplicaId; COUNT],
+}
+
+impl Cluster {
+    pub(crate) fn of(seed: u64) -> Self {
+        let number = |stream| {
+            let mut random = Random::new(seed, stream);
+            u128::from(random.next()) << 64 | u128::from(random.next())
+        };
+        let ids = |stream| std::array::from_fn(|region| ReplicaId::from_u128(number(stream + region as u64)));
+        Self { id: Uuid::from_u128(number(0x1c00)), ids: ids(0x1d00), members: ids(0x1e00) }
+    }
 }
 
 /// The region nearest to a place, along the great circle.

@@ -2,10 +2,10 @@
 
 use crate::job::Done;
 use crate::link::CUT;
-use crate::measure::{Forgetting, Lag, Logs, Phase, Traffic, percentile, sorted, staleness_us};
+use crate::measure::{Kept, Lag, Logs, Phase, Traffic, percentile, sorted, staleness_us};
 use crate::model::{Difference, differences};
 use crate::region::Outcome;
-use crate::regions::{CUT_OFF, Index, LINKS, REGIONS, delay_ms, ids, pairs};
+use crate::regions::{CUT_OFF, Cluster, Index, LINKS, REGIONS, delay_ms, pairs};
 use crate::schedule::Plan;
 use crate::table::{Table, grouped, millis, seconds, tenth};
 
@@ -13,12 +13,13 @@ use crate::table::{Table, grouped, millis, seconds, tenth};
 const PICTURE: usize = 60;
 /// Differences that are shown.
 const DIFFERENCES: usize = 10;
-/// Rows of the table of what was forgotten.
-const FORGETTINGS: u64 = 10;
+/// Rows of the table of what was kept.
+const ROWS_OF_KEPT: u64 = 10;
 
 /// Prints the report. Returns whether all regions agree.
 pub(crate) fn print(plan: &Plan, done: &Done) -> bool {
-    let logs = Logs::new(done.outcomes.each_ref().map(|outcome| &outcome.log), done.begins_us);
+    let logs = done.outcomes.each_ref().map(|outcome| &outcome.log);
+    let logs = Logs::new(logs, done.begins_us, done.agreed_us.unwrap_or(u64::MAX));
     println!(
         "Three regions, {} airports, {} s of {} writes/s in each region, seed {}",
         grouped(plan.records),
@@ -29,9 +30,9 @@ pub(crate) fn print(plan: &Plan, done: &Done) -> bool {
     println!("schedule {:016x} (the same records, seconds, rate and seed give the same)", plan.digest());
     load(done, &logs);
     writes(plan, done);
-    shipping(done, &logs);
+    shipping(&logs);
     lags(done, &logs);
-    forgetting(plan, done);
+    kept(plan, done);
     agreement(plan, done)
 }
 
@@ -51,7 +52,7 @@ fn load(done: &Done, logs: &Logs<'_>) {
     println!(
         "  shipped: {} kB for {} changes, {} B/change; keys and values alone are {} B/change",
         grouped(all.bytes / 1000),
-        grouped(all.written.changes),
+        grouped(all.news.changes),
         tenth(all.bytes_per_change()),
         tenth(all.value_bytes_per_change()),
     );
@@ -100,12 +101,12 @@ fn writes(plan: &Plan, done: &Done) {
     note("concurrent: cells that a merge left with values of regions that had not seen each other's.");
 }
 
-fn shipping(done: &Done, logs: &Logs<'_>) {
+fn shipping(logs: &Logs<'_>) {
     let heads = [
         ["", ""],
-        ["deltas", "count"],
-        ["deltas", "kB"],
-        ["changes", "count"],
+        ["frames", "count"],
+        ["frames", "kB"],
+        ["no news", "kB"],
         ["new there", "changes"],
         ["shipped", "B/change"],
         ["key+value", "B/change"],
@@ -114,13 +115,13 @@ fn shipping(done: &Done, logs: &Logs<'_>) {
         let mut table = Table::new(1, heads);
         for (from, to) in pairs() {
             let traffic = logs.traffic(from, to, phase);
-            if traffic.deltas > 0 {
+            if traffic.frames > 0 {
                 table.row([
                     pair(from, to),
-                    grouped(traffic.deltas),
+                    grouped(traffic.frames),
                     tenth(Some(traffic.bytes as f64 / 1e3)),
-                    grouped(traffic.written.changes),
-                    grouped(traffic.news),
+                    tenth(Some(traffic.other_bytes as f64 / 1e3)),
+                    grouped(traffic.news.changes),
                     tenth(traffic.bytes_per_change()),
                     tenth(traffic.value_bytes_per_change()),
                 ]);
@@ -130,24 +131,19 @@ fn shipping(done: &Done, logs: &Logs<'_>) {
     };
     heading("Shipped while connected: what changed within 10 ms at a time");
     shipped(Phase::Writing);
-    let logs_of = || done.outcomes.iter().map(|outcome| &outcome.log);
-    let all: u64 = logs_of().flat_map(|log| log.bytes).sum();
-    let deltas: u64 = logs_of().flat_map(|log| &log.shipments).map(|shipment| shipment.bytes).sum();
-    note("key+value: the key and the value that was written, as MessagePack, and nothing else.");
-    note(&format!(
-        "beside deltas all regions sent {} kB of greetings and heartbeats.",
-        grouped((all - deltas) / 1000)
-    ));
+    note(
+        "no news: frames that brought no change: acknowledgements, heartbeats, what came another way before.",
+    );
+    note(
+        "shipped: the bytes of all frames. key+value: the key and the value that was written, as MessagePack, and",
+    );
+    note("nothing else.");
 
     heading(
-        "Shipped by the first delta after the cut: all that the other had missed, less what was overwritten",
+        "Shipped after the cut, up to the first that was new: all that the other had missed, less what was overwritten",
     );
     shipped(Phase::CatchUp);
-    note("what two regions hold is sent by both; it is new from the one whose delta comes first.");
-    let (parked, gaps): (usize, usize) =
-        (logs_of().map(|log| log.parked).sum(), logs_of().map(|log| log.gaps).sum());
-    note(&format!("{parked} deltas came before what they go on from, and waited for it;"));
-    note(&format!("{gaps} times it did not come in time, and the region asked for all that it lacked."));
+    note("what two regions hold is sent by both; it is new from the one from which it comes first.");
 }
 
 fn pair(from: Index, to: Index) -> String {
@@ -194,7 +190,7 @@ fn lags(done: &Done, logs: &Logs<'_>) {
         ]);
     }
     table.print();
-    note("by the cut: held up by it, and brought by the first delta after it.");
+    note("by the cut: held up by it, and brought by the first that came after it.");
     picture(done, &all);
 }
 
@@ -228,52 +224,47 @@ fn picture(done: &Done, all: &[(Index, Index, Vec<Lag>)]) {
     }
 }
 
-fn forgetting(plan: &Plan, done: &Done) {
-    heading("Forgotten because all regions had seen it; the rest waited for whoever was furthest behind");
-    let mut heads = vec![["until".to_owned(), "s".to_owned()]];
+fn kept(plan: &Plan, done: &Done) {
+    heading(
+        "Kept of what was removed, until all regions were known to have seen it, and who was furthest from that",
+    );
+    let mut heads = vec![["at".to_owned(), "s".to_owned()]];
     for region in &REGIONS {
         heads.push([region.name.to_owned(), "rows".to_owned()]);
-        heads.push([String::new(), "marks".to_owned()]);
         heads.push([String::new(), "behind, s".to_owned()]);
     }
     let mut table = Table::of(0, heads);
-    let seconds_of_row = plan.seconds.div_ceil(FORGETTINGS);
-    let rows = plan.seconds.div_ceil(seconds_of_row);
-    // All regions forget at whole seconds after writing began, or a moment later.
-    let second_of = |at_us: u64| (at_us.saturating_sub(done.begins_us) + 500_000) / 1_000_000;
-    let ends_us = done.begins_us + plan.seconds * 1_000_000 + 50_000;
-    for row in 1..=rows + 1 {
-        let is_last = row > rows;
-        let mut cells = vec![if is_last { "after".to_owned() } else { (row * seconds_of_row).to_string() }];
+    let step = plan.seconds.div_ceil(ROWS_OF_KEPT) as usize;
+    // All regions count at whole seconds after writing began, or a moment later.
+    let second_us = |second: usize| done.begins_us + second as u64 * 1_000_000;
+    for second in (step..=plan.seconds as usize).step_by(step) {
+        let mut cells = vec![second.to_string()];
         for outcome in &done.outcomes {
-            let is_of_row = |time: &&Forgetting| match time.at_us {
-                at_us if at_us <= done.begins_us => false,
-                at_us if at_us > ends_us => is_last,
-                at_us => !is_last && second_of(at_us).div_ceil(seconds_of_row).max(1) == row,
-            };
-            let times: Vec<_> = outcome.log.forgetting.iter().filter(is_of_row).collect();
-            cells.push(grouped(times.iter().map(|time| time.rows).sum::<usize>()));
-            cells.push(grouped(times.iter().map(|time| time.marks).sum::<usize>()));
-            let furthest = times.last().and_then(|time| time.behind.iter().max_by_key(|(_, ms)| *ms));
-            cells.push(match furthest {
-                Some((region, ms)) => format!("{} {:.1}", REGIONS[*region].name, *ms as f64 / 1e3),
-                None => "-".to_owned(),
-            });
+            let time = outcome.log.kept.iter().find(|time| time.at_us >= second_us(second));
+            cells.extend(kept_cells(time));
         }
         table.row(cells);
     }
+    let mut cells = vec!["after".to_owned()];
+    cells.extend(done.outcomes.iter().flat_map(|outcome| kept_cells(outcome.log.kept.last())));
+    table.row(cells);
     table.print();
     let left = REGIONS.iter().zip(&done.outcomes).map(|(region, outcome)| {
         format!("{} {} + {}", region.name, grouped(outcome.left.rows), grouped(outcome.left.marks))
     });
     note(&format!("rows + marks that are left: {}", left.collect::<Vec<_>>().join(", ")));
-    note(
-        "while a region is cut off, little goes: what it was last known to have seen, and records that counters",
-    );
-    note("keep for one author alone.");
     if !done.is_all_forgotten {
         note("not all that was held was known to be seen by all when the job ended");
     }
+}
+
+fn kept_cells(time: Option<&Kept>) -> [String; 2] {
+    let Some(Kept { rows, furthest, .. }) = time else {
+        return ["-".to_owned(), "-".to_owned()];
+    };
+    let behind = furthest
+        .map_or("-".to_owned(), |(region, ms)| format!("{} {:.1}", REGIONS[region].name, ms as f64 / 1e3));
+    [grouped(*rows), behind]
 }
 
 /// Prints whether all regions agree, and what they do not agree on.
@@ -308,6 +299,7 @@ fn agreement(plan: &Plan, done: &Done) -> bool {
         let unexpected = outcome.log.downs.iter().filter(|reason| *reason != CUT);
         unexpected.for_each(|reason| println!("  a link of {} broke: {reason}", region.name));
     }
+    let is_one_cluster = members(done);
     let is_copied = done.outcomes.iter().all(|outcome| outcome.copy_digest == outcome.digest);
     match is_copied {
         true => println!("  a new replica that is sent all holds the same"),
@@ -321,12 +313,27 @@ fn agreement(plan: &Plan, done: &Done) -> bool {
         true => println!("  converged: all regions hold the same, to the byte"),
         false => disagreement(done),
     }
-    is_agreed && is_copied
+    is_agreed && is_copied && is_one_cluster
+}
+
+/// Prints who the members are. Returns whether all regions say the same.
+fn members(done: &Done) -> bool {
+    let memberships = done.outcomes.each_ref().map(|outcome| (&outcome.members, outcome.epoch));
+    let is_same = memberships.windows(2).all(|two| two[0] == two[1]);
+    let shown: &[_] = if is_same { &memberships[..1] } else { &memberships };
+    for (members, epoch) in shown {
+        let names: Vec<&str> = members.iter().map(|member| member.region.as_str()).collect();
+        println!("  members of epoch {}: {}", epoch.number, names.join(", "));
+    }
+    if !is_same {
+        println!("  NOT THE SAME are the members in all regions");
+    }
+    is_same
 }
 
 /// Prints which region lacks how much of another's writes.
 fn lacking(plan: &Plan, done: &Done) {
-    let ids = ids(plan.seed);
+    let ids = Cluster::of(plan.seed).ids;
     let vectors = done.outcomes.each_ref().map(|outcome| outcome.snapshot.vector());
     for (author, region) in pairs() {
         let stamp = |holder: Index| vectors[holder].get(&ids[author]);

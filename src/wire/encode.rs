@@ -126,7 +126,10 @@ impl Encoder {
     /// Takes note that the part measured last is in the chunk.
     pub(crate) fn take_measured(&mut self) {
         if let Some(measure) = &mut self.measure {
-            measure.taken.append(&mut measure.fresh);
+            // `BTreeSet::append` would build all of `taken` anew for each part.
+            while let Some(event) = measure.fresh.pop_first() {
+                measure.taken.insert(event);
+            }
         }
     }
 

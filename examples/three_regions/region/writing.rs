@@ -30,7 +30,7 @@ impl Region {
             written += Write::Create(source).written(&source.icao);
         }
         let at_us = self.setup.clock.micros();
-        let done = self.replica.transact(self.unix_ms(), |airports| {
+        let done = self.endpoint.transact(self.unix_ms(), |airports| {
             batch.iter().try_for_each(|source| Write::Create(source).apply(airports, &source.icao))
         })?;
         self.loaded += batch.len();
@@ -69,7 +69,7 @@ impl Region {
         let sources = Arc::clone(&self.setup.sources);
         let source = &sources[planned.record];
         let key = source.icao.as_str();
-        let is_there = self.replica.state().contains_key(key);
+        let is_there = self.endpoint.replica().state().contains_key(key);
         // What is gone is created again by whoever writes to it, as an application would do it.
         let create = (!is_there && planned.op != Op::Delete).then_some(Write::Create(source));
         let write = (planned.op != Op::Restore).then(|| Write::of(planned.op, source));
@@ -79,7 +79,7 @@ impl Region {
         let at_us = self.setup.clock.micros();
         let unix_ms = self.unix_ms();
         let begun = Instant::now();
-        let done = self.replica.transact(unix_ms, |airports| {
+        let done = self.endpoint.transact(unix_ms, |airports| {
             let mut writes = [create, write].into_iter().flatten();
             writes.try_for_each(|write| write.apply(airports, key))
         })?;
