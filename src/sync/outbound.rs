@@ -186,6 +186,8 @@ impl<S: Crdt> Outbound<S> {
             self.shipped.join(vector);
             self.since_ms = now_ms;
             self.patience_ms = config.patience_ms;
+            // A later delta may be confirmed in the place of the last chunk.
+            self.transfer.take_if(|transfer| transfer.to.is_within(&self.confirmed));
         }
     }
 
@@ -271,42 +273,52 @@ impl<S: Crdt> Outbound<S> {
         if self.bytes_under_way >= config.window_bytes {
             return None;
         }
-        if self.transfer.is_none() {
-            let own = shared.told();
-            let base = self.base(&own, can_send, config, now_ms);
-            if own.is_within(&base) {
-                return None;
-            }
-            let request = self
-                .naming
-                .as_ref()
-                .map_or_else(|| Request::from(base.clone()), |naming| naming.at(base.clone()));
-            let delta = shared.answer(&request);
-            let (from, to) = (delta.from(), delta.to());
-            if delta.is_empty() {
-                return None;
-            }
-            let points = shared.points_between(&from, &to);
-            // To write a large one as a whole, only to see that it must be cut, would be work for nothing.
-            if !delta.is_complete() && delta.rows_visited() <= config.chunk_bytes / 64 {
-                match delta.encode() {
-                    Ok(message) if message.len() <= config.chunk_bytes => {
-                        return Some(Ok(self.ship(
-                            What::Delta(to),
-                            points,
-                            Progress::default(),
-                            message,
-                            now_ms,
-                        )));
-                    }
-                    Ok(_) => {}
-                    Err(error) => return Some(Err(error)),
-                }
-            }
-            let chunks = delta.into_chunks(config.chunk_bytes);
-            let (kept, first, before, cursor) = (VecDeque::new(), 0, 0, 0);
-            self.transfer = Some(Transfer { chunks, to, points, kept, first, before, cursor });
+        if let Some(chunk) = self.next_chunk(now_ms) {
+            return Some(chunk);
         }
+        if let Some(to) = self.transfer.as_ref().map(|transfer| transfer.to.clone()) {
+            // All of it is under way: what was committed since goes on from it, and does not wait for it to be confirmed.
+            self.take_as_shipped(&to);
+        }
+        let own = shared.told();
+        let base = self.base(&own, can_send, config, now_ms);
+        if own.is_within(&base) {
+            return None;
+        }
+        let request = self
+            .naming
+            .as_ref()
+            .map_or_else(|| Request::from(base.clone()), |naming| naming.at(base.clone()));
+        let delta = shared.answer(&request);
+        let (from, to) = (delta.from(), delta.to());
+        if delta.is_empty() {
+            return None;
+        }
+        let points = shared.points_between(&from, &to);
+        // To write a large one as a whole, only to see that it must be cut, would be work for nothing.
+        if !delta.is_complete() && delta.rows_visited() <= config.chunk_bytes / 64 {
+            match delta.encode() {
+                Ok(message) if message.len() <= config.chunk_bytes => {
+                    self.take_as_shipped(&to);
+                    let progress = Progress::default();
+                    return Some(Ok(self.ship(What::Delta(to), points, progress, message, now_ms)));
+                }
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        if self.transfer.is_some() {
+            // One transfer at a time.
+            return None;
+        }
+        let chunks = delta.into_chunks(config.chunk_bytes);
+        let (kept, first, before, cursor) = (VecDeque::new(), 0, 0, 0);
+        self.transfer = Some(Transfer { chunks, to, points, kept, first, before, cursor });
+        self.next_chunk(now_ms)
+    }
+
+    /// The next chunk of the transfer that is under way. `None` if there is none, or all of it was sent.
+    fn next_chunk(&mut self, now_ms: u64) -> Option<Result<Outgoing, EncodeError>> {
         let transfer = self.transfer.as_mut()?;
         let (index, message) = match transfer.next()? {
             Ok(next) => next,
@@ -315,6 +327,15 @@ impl<S: Crdt> Outbound<S> {
         let points = if index == 0 { transfer.points.clone() } else { Points::new() };
         let progress = Progress { chunk: index, rows: transfer.chunks.rows_left() as u64 };
         Some(Ok(self.ship(What::Chunk(index), points, progress, message, now_ms)))
+    }
+
+    /// All up to there is on its way from here, but what is left to others to send.
+    fn take_as_shipped(&mut self, to: &VersionVector) {
+        let trusted = self.authors.iter().filter(|(_, author)| author.is_trusted);
+        let trusted: Vec<ReplicaId> = trusted.map(|(id, _)| *id).collect();
+        for (id, stamp) in to.iter().filter(|(id, _)| !trusted.contains(id)) {
+            self.shipped.raise(id, stamp);
+        }
     }
 
     fn ship(
@@ -327,13 +348,6 @@ impl<S: Crdt> Outbound<S> {
     ) -> Outgoing {
         if self.under_way.is_empty() {
             self.since_ms = now_ms;
-        }
-        if let What::Delta(to) = &what {
-            let trusted = self.authors.iter().filter(|(_, author)| author.is_trusted);
-            let trusted: Vec<ReplicaId> = trusted.map(|(id, _)| *id).collect();
-            for (id, stamp) in to.iter().filter(|(id, _)| !trusted.contains(id)) {
-                self.shipped.raise(id, stamp);
-            }
         }
         self.seq = self.seq.saturating_add(1);
         self.bytes_under_way = self.bytes_under_way.saturating_add(message.len());

@@ -36,6 +36,25 @@ fn in_a_mesh_each_hears_of_a_write_once() {
 }
 
 #[test]
+fn what_a_returning_third_sends_to_both_is_not_passed_on_between_them() {
+    let mut net: Net<Names> = Net::new(3, |_, _| {});
+    net.mesh();
+    net.run(3_000);
+    net.cut(0, 2);
+    net.cut(1, 2);
+    set(&mut net, 2, 7, 1);
+    net.run(3_000);
+    net.log.clear();
+    net.connect(0, 2);
+    net.run(DELAY_MS / 2);
+    net.connect(1, 2);
+    net.run(500);
+    assert!(net.is_converged());
+    let is_passed_on = |(from, to, bytes): &(usize, usize, Vec<u8>)| (*from, *to, bytes[0]) == (1, 0, 2);
+    assert!(!net.log.iter().any(is_passed_on), "0 was connected to 2 before 1 had anything to pass on");
+}
+
+#[test]
 fn two_quiet_replicas_exchange_one_small_message_a_heartbeat() {
     let mut net: Net<Names> = Net::new(2, |_, _| {});
     net.connect(0, 1);

@@ -142,3 +142,48 @@ fn t27_writers_run_on_while_a_snapshot_is_sent() {
     assert!(net.is_converged());
     assert_eq!(net.ends[0].replica().state().len() as u64, ROWS + 100);
 }
+
+#[test]
+fn what_is_written_behind_a_transfer_does_not_wait_until_it_is_confirmed() {
+    let mut wide = Net::<Texts>::new(2, |_, config| config.chunk_bytes = CHUNK_BYTES);
+    for key in 0..ROWS {
+        wide.write(0, |texts| texts.update(&key, |text| text.set(format!("the text of the row {key}"))));
+    }
+    wide.connect(0, 1);
+    wide.run(DELAY_MS);
+    let chunks = deltas(&wide).len();
+    assert!(chunks > 10, "all of the transfer is under way");
+    wide.run(1);
+    wide.write(0, |texts| texts.update(&7, |text| text.set("newer".to_owned())));
+    assert_eq!(deltas(&wide).len(), chunks + 1);
+    wide.run(DELAY_MS);
+    assert!(wide.is_converged(), "nothing has been confirmed yet");
+    wide.run(5_000);
+    assert_eq!(deltas(&wide).len(), chunks + 1, "nothing is sent twice");
+    wide.write(0, |texts| texts.update(&8, |text| text.set("newest".to_owned())));
+    wide.run(DELAY_MS);
+    assert!(wide.is_converged());
+}
+
+#[test]
+fn a_delta_behind_a_transfer_of_which_a_chunk_is_lost_arrives_after_all() {
+    for lost in [1, 7, 16] {
+        let mut net = Net::<Texts>::new(2, |_, config| config.chunk_bytes = CHUNK_BYTES);
+        for key in 0..ROWS {
+            net.write(0, |texts| texts.update(&key, |text| text.set(format!("the text of the row {key}"))));
+        }
+        let mut count = 0;
+        net.fate = Box::new(move |from, _, bytes| {
+            count += usize::from(from == 0 && bytes[0] == 2);
+            if from == 0 && bytes[0] == 2 && count == lost { Fate::Lost } else { Fate::Arrives }
+        });
+        net.connect(0, 1);
+        net.run(DELAY_MS + 1);
+        net.write(0, |texts| texts.update(&7, |text| text.set("newer".to_owned())));
+        net.run(20_000);
+        assert!(net.is_converged(), "chunk {lost} lost");
+        let sent = deltas(&net).len();
+        net.run(20_000);
+        assert_eq!(deltas(&net).len(), sent, "chunk {lost} lost: it ends");
+    }
+}

@@ -81,7 +81,9 @@ impl<S: Crdt> Session<S> {
                 return Some(Owned::Frame(Frame::Gap { request, pending }));
             }
         }
-        if is_due {
+        // To whom we are connected is told at once: what they send us need not come from the peer.
+        let is_news = self.state == State::Open && self.told.peers.as_deref() != Some(around.connected);
+        if is_due || is_news {
             self.beat_ms = now_ms.saturating_add(shared.config().heartbeat_ms);
             return Some(Owned::Frame(Frame::Beat(Box::new(self.beat(shared, around, now_ms)))));
         }
