@@ -92,6 +92,8 @@ pub struct Endpoint<S> {
     pub(crate) concerns: Vec<Concern>,
     next_concern: u64,
     forget_ms: u64,
+    /// The latest time that we were told.
+    last_ms: u64,
     /// Since when each member is waited for.
     pub(crate) waiting: BTreeMap<ReplicaId, u64>,
 }
@@ -120,6 +122,7 @@ impl<S: Crdt> Endpoint<S> {
             concerns: Vec::new(),
             next_concern: 1,
             forget_ms: 0,
+            last_ms: 0,
             waiting: BTreeMap::new(),
         }
     }
@@ -245,6 +248,7 @@ impl<S: Crdt> Endpoint<S> {
     /// A connection to a peer is there. `principal` is who the transport says it is, if it does; `nonce` is a fresh random
     /// number.
     pub fn link_up(&mut self, now_ms: u64, link: LinkId, principal: Option<String>, nonce: u64) {
+        self.look_at_clock(now_ms);
         self.link_down(now_ms, link);
         let session = Session::new(link, principal, nonce, &self.shared, now_ms);
         self.sessions.insert(link, session);
@@ -274,6 +278,7 @@ impl<S: Crdt> Endpoint<S> {
     /// # Errors
     /// [`SyncError`], whose variants say who is to blame. Nothing changed: close the link.
     pub fn receive(&mut self, now_ms: u64, link: LinkId, frame: &[u8]) -> Result<(), SyncError> {
+        self.look_at_clock(now_ms);
         let Some(mut session) = self.sessions.remove(&link) else {
             return Err(SyncError::UnknownLink { link });
         };
@@ -304,6 +309,7 @@ impl<S: Crdt> Endpoint<S> {
 
     /// Does what is due. To be called at the [`deadline`](Self::deadline); at any other time it does no harm.
     pub fn tick(&mut self, now_ms: u64) {
+        self.look_at_clock(now_ms);
         for session in self.sessions.values_mut() {
             session.tick(&mut self.shared, now_ms);
         }
@@ -324,6 +330,7 @@ impl<S: Crdt> Endpoint<S> {
 
     /// The next frame, appended to `out`, and the link that it goes to. `None`: there is nothing to send for now.
     pub fn transmit(&mut self, now_ms: u64, out: &mut Vec<u8>) -> Option<LinkId> {
+        self.look_at_clock(now_ms);
         let connected: Vec<ReplicaId> = self.connected();
         let around = Around { connected: &connected };
         // In turns, so that a busy peer does not keep the others waiting.
@@ -344,6 +351,16 @@ impl<S: Crdt> Endpoint<S> {
     /// What happened. `None`: nothing more for now.
     pub fn next_event(&mut self) -> Option<SyncEvent> {
         self.shared.events.pop_front()
+    }
+
+    /// A clock that was set back must not make us wait until it is as late as it was.
+    fn look_at_clock(&mut self, now_ms: u64) {
+        if now_ms < self.last_ms {
+            self.forget_ms = now_ms;
+            self.sessions.values_mut().for_each(|session| session.rewind(now_ms));
+            self.shared.rewind(now_ms);
+        }
+        self.last_ms = now_ms;
     }
 
     fn connected(&self) -> Vec<ReplicaId> {

@@ -121,6 +121,14 @@ impl<S: Crdt> Inbound<S> {
         !self.parked.is_empty()
     }
 
+    /// The clock was set back.
+    pub(crate) fn rewind(&mut self, now_ms: u64) {
+        self.told_gap = None;
+        for parked in &mut self.parked {
+            parked.since_ms = parked.since_ms.min(now_ms);
+        }
+    }
+
     /// When to give up on what is kept.
     pub(crate) fn deadline(&self, config: &SyncConfig) -> Option<u64> {
         let since_ms = self.parked.iter().map(|parked| parked.since_ms).min()?;

@@ -245,6 +245,14 @@ impl<S: Crdt> Outbound<S> {
         self.since_ms = now_ms;
     }
 
+    /// The clock was set back.
+    pub(crate) fn rewind(&mut self, now_ms: u64) {
+        self.since_ms = self.since_ms.min(now_ms);
+        for author in self.authors.values_mut() {
+            author.since_ms = author.since_ms.min(now_ms);
+        }
+    }
+
     /// When to look again whether something has to be sent a second time.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let is_waiting = !self.under_way.is_empty() || self.transfer.is_some();

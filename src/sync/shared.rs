@@ -174,6 +174,12 @@ impl<S: Crdt> Shared<S> {
         }
     }
 
+    /// The clock was set back.
+    pub(crate) fn rewind(&mut self, now_ms: u64) {
+        self.suspended.values_mut().for_each(|(since_ms, _)| *since_ms = now_ms.min(*since_ms));
+        self.gathered.values_mut().for_each(|(since_ms, _)| *since_ms = now_ms.min(*since_ms));
+    }
+
     /// Drops what is kept of peers that did not return, and of ids that nobody uses any more.
     pub(crate) fn tidy(&mut self, now_ms: u64, is_connected: impl Fn(&ReplicaId) -> bool) {
         let is_kept = |since_ms: u64| now_ms < since_ms.saturating_add(KEPT_MS);

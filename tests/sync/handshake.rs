@@ -163,3 +163,25 @@ fn bytes_that_are_no_frames_are_refused_and_change_nothing() {
     }
     assert_eq!(net.ends[1].replica().digest(), digest);
 }
+
+#[test]
+fn t31_a_clock_that_is_set_back_an_hour_delays_nothing() {
+    let mut net: Net<Counts> = Net::new(2, |_, _| {});
+    net.skew_ms = vec![3_600_000, 3_600_000];
+    net.mesh();
+    net.run(5_000);
+    net.skew_ms = vec![0, 0];
+    net.log.clear();
+    net.write(0, |counts| counts.update(&7, |count| count.add(1).is_ok()));
+    net.run(100);
+    assert!(net.is_converged());
+    net.write(1, |counts| counts.remove(&7));
+    net.run(10_000);
+    assert!(net.is_converged());
+    assert!(net.log.iter().filter(|(_, _, bytes)| bytes[0] == 5).count() > 10, "heartbeats go on");
+    assert_eq!(
+        net.ends[0].replica().state().rows() + net.ends[1].replica().state().rows(),
+        0,
+        "all is forgotten"
+    );
+}

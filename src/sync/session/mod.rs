@@ -179,6 +179,19 @@ impl<S: Crdt> Session<S> {
         [Some(self.beat_ms), sending, parked].into_iter().flatten().min()
     }
 
+    /// The clock was set back: what was due later is due now.
+    pub(crate) fn rewind(&mut self, now_ms: u64) {
+        self.beat_ms = self.beat_ms.min(now_ms);
+        self.heard_ms = self.heard_ms.min(now_ms);
+        self.asked_ms = None;
+        self.audit = Auditing::default();
+        self.inbound.rewind(now_ms);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.rewind(now_ms);
+        }
+        self.idle_at = 0;
+    }
+
     /// Looks after what is due.
     pub(crate) fn tick(&mut self, shared: &mut Shared<S>, now_ms: u64) {
         if self.inbound.deadline(shared.config()).is_some_and(|due_ms| now_ms >= due_ms) {
