@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
 use driftless::{
-    Config, Counter, Crdt, LwwRegister, MergeMap, OrSet, PendingDelta, Replica, ReplicaId, Timestamp,
+    Config, Counter, Crdt, LwwRegister, MergeMap, OrSet, PendingDelta, Replica, ReplicaId, Stamps, Timestamp,
     VersionVector, WriteError,
 };
 
@@ -162,7 +162,7 @@ fn after_a_thousand_restarts_vectors_and_messages_are_as_short_as_if_there_had_b
         late.report(now_ms, us.id(), &us.vector()).unwrap();
         sync(now_ms, &mut eu, &mut us);
         assert_same(&late, &eu);
-        assert_eq!(late.vector().len(), 2);
+        assert_eq!(late.vector().len(), if number == 9 { 2 } else { 3 }, "those who write, and no others");
         late.write(now_ms, |users| users.update(&9, |user| user.name().set("Joan"))).unwrap();
         assert!(send(now_ms, &late, &mut us) < 200);
     }
@@ -360,5 +360,47 @@ fn a_counter_goes_on_exactly_from_run_to_run() {
         assert_eq!(run.state().value(), us.state().value());
         assert_eq!(us.state().value(), expected, "in round {round}");
         assert_eq!(us.vector().len(), 2);
+    }
+}
+
+#[test]
+fn who_goes_on_under_a_new_id_keeps_what_is_closed_and_what_is_known_of_others() {
+    let [mut first, mut us, mut ap]: [Replica<OrSet<u32>>; 3] = [1, 2, 3].map(replica);
+    first.write(NOW_MS, |set| set.add(&1)).unwrap();
+    let mut eu = restart(NOW_MS, 11, &first);
+    for replica in [&mut eu, &mut us, &mut ap] {
+        replica.set_members([id(11), id(2), id(3)]);
+    }
+    us.write(NOW_MS, |set| set.add(&2)).unwrap();
+    ap.write(NOW_MS, |set| set.add(&3)).unwrap();
+    sync(NOW_MS, &mut eu, &mut us);
+    sync(NOW_MS, &mut eu, &mut ap);
+    for other in [&us, &ap] {
+        eu.report(NOW_MS, other.id(), &other.vector()).unwrap();
+    }
+    assert_eq!(eu.vector().get(&first.id()), Timestamp::ZERO);
+    let of_others = |replica: &Replica<OrSet<u32>>| {
+        let mut known = replica.known_vectors();
+        known.retain(|(id, _)| *id != replica.id());
+        known
+    };
+    let known = of_others(&eu);
+    assert_eq!(known.len(), 2);
+    // Nobody has heard of the last two commits, of which one closes an id.
+    let after = eu.vector().get(&eu.id());
+    eu.write(NOW_MS + 1, |set| set.add(&4)).unwrap();
+    eu.close(NOW_MS + 1, ap.id()).unwrap().unwrap();
+    let reissued = eu.reissue(NOW_MS + 2, id(12), after, Stamps::Keep).unwrap();
+    assert_eq!((reissued.former, reissued.commits), (id(11), 2));
+    assert_eq!(of_others(&eu), known);
+    eu.close(NOW_MS + 2, reissued.former).unwrap().unwrap();
+    for replica in [&mut eu, &mut us] {
+        replica.set_members([id(12), id(2)]);
+    }
+    sync(NOW_MS + 3, &mut eu, &mut us);
+    settle(NOW_MS + 3, &mut eu, &mut us);
+    assert_same(&eu, &us);
+    for replica in [&eu, &us] {
+        assert_eq!(replica.vector().iter().map(|(id, _)| id).collect::<Vec<_>>(), [id(2), id(12)]);
     }
 }

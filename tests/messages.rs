@@ -186,8 +186,8 @@ fn bytes_after_the_end_and_other_versions_are_refused() {
     assert_eq!(us.decode(&bytes).unwrap_err(), MergeError::Decode(trailing));
     bytes.pop();
     assert_eq!(bytes[0], 2 << 3);
-    bytes[0] = 3 << 3;
-    let version = DecodeError::Version { found: 3 };
+    bytes[0] = 4 << 3;
+    let version = DecodeError::Version { found: 4 };
     assert_eq!(us.decode(&bytes).unwrap_err(), MergeError::Decode(version));
 }
 

@@ -234,6 +234,19 @@ impl Membership {
             .collect()
     }
 
+    /// Gives each origin the number that its id has in another table.
+    pub(crate) fn renumber(&mut self, number: impl Fn(Origin) -> Option<Origin>) {
+        for (_, Known { counting, waiting, latest }) in &mut self.known {
+            for seen in [counting, waiting, latest] {
+                let mut renumbered = Frontier::default();
+                for Dot { origin, time } in seen.iter() {
+                    number(origin).into_iter().for_each(|origin| renumbered.raise(Dot { origin, time }));
+                }
+                *seen = Seen::of(renumbered.iter());
+            }
+        }
+    }
+
     /// Lets go of what need not be known any more: of closed ids in what others hold, and of replicas that are closed for all.
     pub(crate) fn shorten(&mut self, links: &Links, is_gone: impl Fn(&ReplicaId) -> bool) {
         let Self { known, members } = self;

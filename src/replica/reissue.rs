@@ -169,14 +169,18 @@ impl<S: Crdt> Replica<S> {
             uncertain: former.into_iter().filter(|stamp| *stamp < self.commits.complete_from()).collect(),
         };
         let renamed = self.renamed(new_id, after, stamps)?;
-        let count = renamed.to.iter().count();
+        let count = self.held.open_ids() + 1;
         if count > Limits::MAX_REPLICAS {
             return Err(ReissueError::TooManyReplicas { count });
         }
         let mut replica = Self::new(new_id, self.config.clone());
         replica.absorb(renamed, Recorder::new(false));
         replica.clock = clock;
+        // The ids have other numbers in the table of the new replica.
+        let numbers = replica.remap(self.held.origins.ids());
         replica.membership = std::mem::take(&mut self.membership);
+        replica.membership.renumber(|origin| numbers.get(origin.index()).copied());
+        replica.judge_links(true);
         // Nobody will hear of less than all of it: to others it is one commit.
         replica.commits = Commits::of(last);
         *self = replica;
@@ -195,6 +199,9 @@ impl<S: Crdt> Replica<S> {
             let mut events = Events::new(places);
             if let Some(state) = self.held.state.since(&since) {
                 state.note_events(&mut events);
+            }
+            if let Some(system) = self.held.system.since(&since) {
+                system.note_events(&mut events);
             }
             stamps.extend(events.stamps_of(own.index() as u32, after));
             stamps.sort_unstable();

@@ -189,6 +189,11 @@ impl<S: Subject> Cluster<S> {
         self.nodes.iter().map(|node| node.replica.id()).collect()
     }
 
+    /// Every id that there may be, those of runs that have ended included: what short forms mean to one who knows all.
+    pub fn every_id() -> &'static [ReplicaId] {
+        &IDS
+    }
+
     fn place(&self, number: u8) -> usize {
         usize::from(number) % self.nodes.len()
     }

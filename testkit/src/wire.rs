@@ -51,11 +51,12 @@ pub struct Message {
     pub parts: Parts,
 }
 
-/// What a cluster says of itself: members, the epoch, and closed ids.
+/// What a cluster says of itself: members, the epoch, closed ids, and ids that were used twice.
 pub const SYSTEM: Schema = Schema::Struct(&[
     ("members", Schema::Map(&Schema::Register)),
     ("epoch", Schema::Register),
     ("closed", Schema::Map(&Schema::Register)),
+    ("forks", Schema::Map(&Schema::Map(&Schema::Register))),
 ]);
 
 /// A part of a transfer.

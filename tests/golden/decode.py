@@ -18,7 +18,8 @@ from xxh3 import xxh3
 VERSION, SYSTEM_VERSION = 2, 3
 COMPLETE, CHUNK, SHORT_KEYS = 1, 2, 4
 MOST_IDS, MOST_CLOSED = 4096, 65536
-SYSTEM = {"struct": [["members", {"map": "register"}], ["epoch", "register"], ["closed", {"map": "register"}]]}
+SYSTEM = {"struct": [["members", {"map": "register"}], ["epoch", "register"], ["closed", {"map": "register"}],
+                     ["forks", {"map": {"map": "register"}}]]}
 KINDS = [("register", "register"), ("values", "register"), ("set", "set"), ("counter", "counter"), ("flag", "flag"),
          ("map", "document")]
 # Kinds of maps beside those of plain rows alone.

@@ -65,7 +65,7 @@ fn closings_that_cannot_be_true_are_refused() {
         ("twice", closed(&[(1, EARLIER, 1), (1, EARLIER - 1, 1)]), Why::Repeated("a key")),
         ("by an event that is not there", closed(&[(1, EARLIER, 2)]), Why::Stamp),
         ("nothing", message(2, 1, SYSTEM, &[1], &[0]), Why::Expected("what the cluster says of itself")),
-        ("a field that there is not", message(2, 1, SYSTEM, &[1], &[8]), Why::UnknownField(3)),
+        ("a field that there is not", message(2, 1, SYSTEM, &[1], &[16]), Why::UnknownField(4)),
     ] {
         assert_eq!(read(&message), Err(expected), "{what}");
     }

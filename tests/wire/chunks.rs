@@ -69,7 +69,7 @@ fn add_up<S: Subject>() {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) };
     proptest!(config, |(history in histories(Theme::All, 30), sizes in vec(1..400_usize, 6))| {
         let cluster = Cluster::<S>::run(&history).map_err(TestCaseError::fail)?;
-        let read = |delta: &Delta<S>| Message::read::<S>(&delta.encode().unwrap(), &cluster.ids());
+        let read = |delta: &Delta<S>| Message::read::<S>(&delta.encode().unwrap(), Cluster::<S>::every_id());
         for from in &cluster.nodes {
             for vector in [VersionVector::new(), cluster.nodes[0].replica.vector()] {
                 let whole = read(&from.replica.delta_since(&vector)).map_err(TestCaseError::fail)?;

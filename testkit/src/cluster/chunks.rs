@@ -117,7 +117,7 @@ impl<S: Subject> Cluster<S> {
             self.merge(number, at, Ok(delta))?;
             self.touch(at, |transfer| transfer.is_overtaken = true);
         }
-        equal("the vector during a transfer", &self.nodes[at].replica.vector(), &self.nodes[at].vector)
+        self.means("the vector during a transfer", &self.nodes[at].replica.vector(), &self.nodes[at].vector)
     }
 
     /// A chunk is refused if it does not follow those before it; they are kept.
