@@ -13,7 +13,7 @@ enum Step {
     Check(fn(&Path) -> io::Result<Report>),
 }
 
-const STEPS: [(&str, Step); 12] = [
+const STEPS: [(&str, Step); 11] = [
     ("fmt", Step::Cargo("fmt --all --check")),
     ("clippy", Step::Cargo("clippy --workspace --all-targets -- -D warnings")),
     ("fuzz", Step::Cargo("check --manifest-path fuzz/Cargo.toml")),
@@ -25,7 +25,6 @@ const STEPS: [(&str, Step); 12] = [
     ("faults", Step::Check(faults::check)),
     ("test", Step::Cargo("test --workspace")),
     ("example", Step::Cargo("run --release --example three_regions -- --records 2000 --seconds 3 --seed 7")),
-    ("sim", Step::Cargo("run --release --package driftless-testkit --bin sim -- --seeds 2000")),
 ];
 
 /// Runs the steps in order up to the first that fails. Returns whether none did.
