@@ -561,6 +561,10 @@ impl<S: Crdt> Endpoint<S> {
                 now.iter().find(|other| other.member == member.member).map_or(member.id, |other| other.id);
             let told = self.shared.told.get(&id).is_some_and(covers);
             let confirmed = || {
+                if self.shared.doubt.is_some() {
+                    // Whoever claims what was never issued here proves nothing by it.
+                    return false;
+                }
                 let sessions =
                     self.sessions.values().filter(|session| session.peer().is_some_and(|peer| peer.id == id));
                 sessions.filter_map(Session::outbound).any(|outbound| covers(outbound.confirmed()))

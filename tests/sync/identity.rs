@@ -152,13 +152,13 @@ fn while_its_id_is_in_doubt_nothing_is_written() {
 }
 
 #[test]
-fn a_region_whose_clock_ran_ahead_issues_its_writes_again_with_true_times() {
+fn t32_a_region_whose_clock_ran_ahead_issues_its_writes_again_with_true_times() {
     let mut net: Net<Accounts> = Net::new(2, |_, _| {});
     net.mesh();
     net.run(2_000);
     visit(&mut net, 0, 1, "in time", 1);
     net.run(1_000);
-    net.skew_ms[0] = 3_600_000;
+    net.skew_ms[0] = 86_400_000;
     for tag in 0..4 {
         visit(&mut net, 0, 1, "ahead", 10 + tag);
         net.run(100);

@@ -1,9 +1,21 @@
 //! Sessions between endpoints, on a bench where the test holds the clock and the network.
 
 mod audit;
+mod bookkeeping;
+mod clocks;
+mod counters;
+mod dice;
 mod flow;
+mod forge;
 mod handshake;
+mod hostile;
 mod identity;
+mod membership;
 mod net;
+mod partitions;
+mod quiescence;
+mod removals;
+mod restarts;
+mod subscriptions;
 mod tokens;
 mod transfer;

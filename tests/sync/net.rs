@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use driftless::{Config, Crdt, Endpoint, LinkId, Replica, ReplicaId, SyncConfig, SyncEvent};
-
+use driftless::{
+    Config, Crdt, Endpoint, LinkId, Replica, ReplicaId, SyncConfig, SyncError, SyncEvent, VersionVector,
+};
 use uuid::Uuid;
 
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 pub(crate) const CLUSTER: Uuid = Uuid::from_u128(0xc1);
 /// How long a frame is under way.
 pub(crate) const DELAY_MS: u64 = 20;
+/// The kinds of frames, their first byte.
+pub(crate) const DELTA: u8 = 2;
+pub(crate) const GAP: u8 = 4;
+pub(crate) const BEAT: u8 = 5;
 
 /// An id that is a replica's, of the member with a number.
 pub(crate) fn id(number: usize) -> ReplicaId {
@@ -36,6 +41,8 @@ pub(crate) enum Fate {
     Lost,
     Twice,
     Late(u64),
+    /// Held back until [`Net::release`].
+    Held,
 }
 
 /// Endpoints and the links between them.
@@ -55,10 +62,17 @@ pub(crate) struct Net<S: Crdt> {
     pub(crate) sent: BTreeMap<(usize, usize), (u64, u64)>,
     /// Every frame that was sent, by whom and to whom.
     pub(crate) log: Vec<(usize, usize, Vec<u8>)>,
+    /// Frames that were held back, by whom and to whom.
+    held: Vec<(usize, usize, Vec<u8>)>,
+    restarts: usize,
 }
 
 impl<S: Crdt> Net<S> {
     pub(crate) fn new(count: usize, set: impl Fn(usize, &mut SyncConfig)) -> Self {
+        Self::with(count, &Config::default(), set)
+    }
+
+    pub(crate) fn with(count: usize, replicas: &Config, set: impl Fn(usize, &mut SyncConfig)) -> Self {
         let mut net = Self {
             now_ms: START_MS,
             ends: Vec::new(),
@@ -70,11 +84,13 @@ impl<S: Crdt> Net<S> {
             fate: Box::new(|_, _, _| Fate::Arrives),
             sent: BTreeMap::new(),
             log: Vec::new(),
+            held: Vec::new(),
+            restarts: 0,
         };
         for number in 0..count {
             let mut config = SyncConfig::new(CLUSTER, member(number), format!("region-{number}"));
             set(number, &mut config);
-            net.add(Endpoint::new(Replica::new(id(number), Config::default()), config));
+            net.add(Endpoint::new(Replica::new(id(number), replicas.clone()), config));
         }
         net
     }
@@ -118,6 +134,97 @@ impl<S: Crdt> Net<S> {
         self.pump(b);
     }
 
+    /// Cuts all links of one.
+    pub(crate) fn isolate(&mut self, at: usize) {
+        for other in (0..self.ends.len()).filter(|other| *other != at) {
+            self.cut(at, other);
+        }
+    }
+
+    /// What one would find in its store, were all that it holds in there.
+    pub(crate) fn image(&self, at: usize) -> Vec<u8> {
+        self.ends[at].snapshot().delta_since(&VersionVector::new()).encode().expect("it can be encoded")
+    }
+
+    /// Puts all that one holds on disk, tells it so, and returns what is on disk.
+    pub(crate) fn save(&mut self, at: usize) -> Vec<u8> {
+        let (clock, snapshot, image) = (self.clock(at), self.ends[at].snapshot(), self.image(at));
+        self.ends[at].persisted(clock, snapshot);
+        self.pump(at);
+        image
+    }
+
+    /// The process of one dies, and its links with it; it starts again under a fresh id with what is on disk.
+    pub(crate) fn restart(&mut self, at: usize, image: &[u8]) {
+        self.isolate(at);
+        let former = self.ends[at].replica().id();
+        self.begin_anew(at, Some(image));
+        let clock = self.clock(at);
+        self.ends[at].succeed(clock, former).expect("it is legal");
+    }
+
+    /// All that one holds is lost, and it begins anew under a fresh id. What goes on at the other ends of its links stays.
+    pub(crate) fn wipe(&mut self, at: usize) {
+        self.begin_anew(at, None);
+        let links: Vec<LinkId> =
+            self.links.keys().filter(|(from, _)| *from == at).map(|(_, link)| *link).collect();
+        let clock = self.clock(at);
+        for link in links {
+            self.ends[at].link_up(clock, link, None, 104_729 * (self.restarts as u64 + link.0));
+        }
+        self.pump(at);
+    }
+
+    fn begin_anew(&mut self, at: usize, image: Option<&[u8]>) {
+        self.restarts += 1;
+        let fresh = id(0x1000 * self.restarts + at);
+        let (clock, end) = (self.clock(at), &self.ends[at]);
+        let mut replica = Replica::new(fresh, end.replica().config().clone());
+        if let Some(image) = image {
+            let saved = replica.decode(image).expect("it is as it was written");
+            replica.merge(clock, saved).expect("it was held once");
+        }
+        self.ends[at] = Endpoint::new(replica, end.config().clone());
+        self.events[at].clear();
+    }
+
+    /// Evicts a member at some, as operators on both sides of a partition would.
+    pub(crate) fn evict(&mut self, at: &[usize], who: usize) {
+        for at in at {
+            let clock = self.clock(*at);
+            self.ends[*at].evict(clock, member(who)).expect("it is legal");
+            self.pump(*at);
+        }
+    }
+
+    /// Lets what was held back arrive now, on the link there is between the two.
+    pub(crate) fn release(&mut self) {
+        for (from, to, bytes) in std::mem::take(&mut self.held) {
+            self.deliver(from, to, &bytes).expect("frames of honest peers are taken");
+        }
+    }
+
+    /// Lets bytes arrive on the link from one to another.
+    pub(crate) fn deliver(&mut self, from: usize, to: usize, bytes: &[u8]) -> Result<(), SyncError> {
+        let mut ends = self.links.iter();
+        let link =
+            ends.find(|((one, _), (other, _))| (*one, *other) == (from, to)).map(|(_, (_, link))| *link);
+        let (link, clock) = (link.expect("they are connected"), self.clock(to));
+        let received = self.ends[to].receive(clock, link, bytes);
+        self.pump(to);
+        received
+    }
+
+    /// How many frames of a kind were sent from one to another.
+    pub(crate) fn logged(&self, kind: u8, from: usize, to: usize) -> usize {
+        self.log.iter().filter(|(a, b, bytes)| (*a, *b, bytes[0]) == (from, to, kind)).count()
+    }
+
+    /// How many frames of a kind were sent.
+    pub(crate) fn logged_by_all(&self, kind: u8) -> usize {
+        self.log.iter().filter(|(_, _, bytes)| bytes[0] == kind).count()
+    }
+
     pub(crate) fn mesh(&mut self) {
         for a in 0..self.ends.len() {
             for b in 0..a {
@@ -143,6 +250,10 @@ impl<S: Crdt> Net<S> {
                 Fate::Lost => &[],
                 Fate::Twice => &[DELAY_MS, DELAY_MS + 5],
                 Fate::Late(by_ms) => &[DELAY_MS + by_ms],
+                Fate::Held => {
+                    self.held.push((at, to, bytes.clone()));
+                    &[]
+                }
             };
             for delay in delays {
                 self.flights.push_back(Flight {
@@ -201,8 +312,13 @@ impl<S: Crdt> Net<S> {
     }
 
     pub(crate) fn is_converged(&self) -> bool {
-        let first = self.ends[0].replica();
-        self.ends.iter().map(Endpoint::replica).all(|replica| {
+        self.agree(&(0..self.ends.len()).collect::<Vec<_>>())
+    }
+
+    /// Whether some hold the same, and are right in that.
+    pub(crate) fn agree(&self, at: &[usize]) -> bool {
+        let first = self.ends[at[0]].replica();
+        at.iter().map(|at| self.ends[*at].replica()).all(|replica| {
             // One may leave out a closed id that another names still.
             let covers = replica.covers(&first.vector()) && first.covers(&replica.vector());
             covers && replica.digest() == first.digest()

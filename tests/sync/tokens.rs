@@ -72,6 +72,29 @@ fn a_write_is_confirmed_once_as_many_hold_it_as_were_asked_for() {
 }
 
 #[test]
+fn b65_one_member_counts_once_by_however_many_links_and_who_came_later_does_not() {
+    let mut net: Net<Counts> = Net::new(3, |_, _| {});
+    net.connect(0, 1);
+    net.connect(0, 1);
+    net.run(3_000);
+    let stamp = add(&mut net, 0);
+    let clock = net.clock(0);
+    let [two, three] = [2, 3]
+        .map(|count| net.ends[0].confirm(clock, stamp, Need::Members(count), Held::Applied, clock + 10_000));
+    net.run(1_000);
+    assert!(
+        outcome(&net, 0, two)
+            .is_some_and(|(is_met, holders)| is_met && holders.hold == [member(0), member(1)])
+    );
+    net.connect(0, 2);
+    net.connect(1, 2);
+    net.run(20_000);
+    assert_eq!(net.ends[2].reached(&net.ends[0].token(stamp)), Ok(()));
+    let (is_met, holders) = outcome(&net, 0, three).expect("the deadline has passed");
+    assert!(!is_met && holders.hold.len() == 2 && holders.is_changed, "{holders:?}");
+}
+
+#[test]
 fn what_is_not_on_disk_is_neither_sent_nor_durable() {
     let mut net: Net<Counts> = Net::new(2, |_, config| config.is_durable = true);
     net.connect(0, 1);

@@ -1,8 +1,8 @@
 //! Large deltas: in chunks, with an end that is fixed, resumed after a break.
 
-use driftless::{LwwRegister, MergeMap, SyncEvent};
+use driftless::{LwwRegister, MergeMap, SyncEvent, Timestamp};
 
-use crate::net::{DELAY_MS, Fate, Net};
+use crate::net::{DELAY_MS, Fate, Net, id};
 
 type Texts = MergeMap<u64, LwwRegister<String>>;
 
@@ -137,6 +137,9 @@ fn t27_writers_run_on_while_a_snapshot_is_sent() {
         net.write(0, |texts| texts.update(&round, |text| text.set(format!("round {round}"))));
         net.write(1, |texts| texts.update(&(ROWS + round), |text| text.set(format!("joiner {round}"))));
         net.run(7);
+        let joiner = net.ends[1].replica();
+        let claims = joiner.vector().get(&id(0)) > Timestamp::ZERO;
+        assert_eq!(claims, joiner.state().len() as u64 > ROWS, "it claims what it does not hold");
     }
     net.run(5_000);
     assert!(net.is_converged());
