@@ -34,8 +34,6 @@ pub(crate) struct Counting<'a> {
     own_id: &'a ReplicaId,
     own: &'a Frontier,
     links: &'a Links,
-    /// The ids that nobody uses any more, and all of whose events all members hold.
-    gone: &'a [ReplicaId],
     frontiers: Vec<OnceCell<Option<Frontier>>>,
 }
 
@@ -46,24 +44,14 @@ impl<'a> Counting<'a> {
         own_id: &'a ReplicaId,
         own: &'a Frontier,
         links: &'a Links,
-        gone: &'a [ReplicaId],
     ) -> Self {
-        Self {
-            membership,
-            origins,
-            own_id,
-            own,
-            links,
-            gone,
-            frontiers: vec![OnceCell::new(); origins.len()],
-        }
+        Self { membership, origins, own_id, own, links, frontiers: vec![OnceCell::new(); origins.len()] }
     }
 
     /// What `origin` has certainly seen. `None` if nothing is known of it.
     pub(crate) fn of(&self, origin: Origin) -> Option<&Frontier> {
         let id = self.origins.id(origin);
-        // Nothing of an id that is gone can come any more that is not here: it counts as having seen all.
-        if id == self.own_id || self.gone.contains(id) {
+        if id == self.own_id {
             return Some(self.own);
         }
         let frontier = || self.membership.counting(id, self.links);

@@ -10,7 +10,6 @@ use crate::causal::id::ReplicaId;
 use crate::clock::Timestamp;
 use crate::crdt::map::MergeMap;
 use crate::crdt::register::LwwRegister;
-use crate::crdt::set::OrSet;
 
 /// What a cluster says of itself.
 #[derive(Debug, driftless_derive::Crdt)]
@@ -22,8 +21,6 @@ pub(crate) struct System {
     /// For each closed id, up to which stamp it was held by whoever closed it, when it did. Of several that closed it
     /// concurrently each is right.
     pub(crate) closed: MergeMap<ReplicaId, LwwRegister<Timestamp>>,
-    /// The closed ids of which it is known that nobody uses them any more, nor ever will.
-    pub(crate) gone: OrSet<ReplicaId>,
     /// For each id that was used twice, what was issued again under another one.
     pub(crate) forks: MergeMap<ReplicaId, MergeMap<ReplicaId, LwwRegister<Fork>>>,
 }

@@ -758,15 +758,10 @@ impl<S: Crdt> Replica<S> {
         let cut = self.membership.stable_cut(&self.id, vector, links);
         let behind = self.membership.behind(&self.id, vector, links);
         let stable = cut.time(self.txn.dot.origin);
-        let is_closed_for_all = |id: &&ReplicaId| {
-            let closings = system.closings().filter(|(closed, ..)| closed == id);
-            closings.into_iter().any(|(_, by, _)| cut.covers(by))
-        };
-        let gone: Vec<ReplicaId> = system.gone.iter().filter(is_closed_for_all).copied().collect();
         let mut pruning = Pruning {
             cut: &cut,
             floor: Default::default(),
-            counting: Counting::new(&self.membership, origins, &self.id, vector, links, &gone),
+            counting: Counting::new(&self.membership, origins, &self.id, vector, links),
             dropped: std::mem::take(dropped),
             rows: 0,
             marks: 0,

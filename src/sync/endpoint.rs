@@ -79,7 +79,6 @@ use crate::sync::token::Token;
 /// eu.evict(later_ms, ReplicaId::from_u128(0xe2))?;        // it is not waited for any more
 /// assert_eq!((eu.members().len(), eu.blocking().len()), (1, 0));
 /// eu.admit(later_ms, ReplicaId::from_u128(0xe2))?;        // and may come again
-/// eu.retire(later_ms, ReplicaId::from_u128(2))?;          // or never does
 /// us.leave(later_ms)?;                                    // or goes by itself
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -422,18 +421,6 @@ impl<S: Crdt> Endpoint<S> {
     pub fn succeed(&mut self, now_ms: u64, former: ReplicaId) -> Result<Epoch, RefusedWrite> {
         self.check_id()?;
         self.shared.succeed(now_ms, former)?;
-        Ok(self.changed())
-    }
-
-    /// Says of an id that nobody uses it any more, nor ever will: of a process without a store that has ended, of a copy that was found
-    /// out and stopped, of an evicted member that does not return. What is remembered for its sake alone, as what was removed of
-    /// its counts, is forgotten then.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn retire(&mut self, now_ms: u64, id: ReplicaId) -> Result<Epoch, RefusedWrite> {
-        self.check_id()?;
-        self.shared.retire(now_ms, id)?;
         Ok(self.changed())
     }
 

@@ -82,22 +82,10 @@ impl<S: Crdt> Shared<S> {
 
     /// This endpoint takes the place of the one before it, whose id it closes. Who was evicted meanwhile stays so.
     pub(crate) fn succeed(&mut self, now_ms: u64, former: ReplicaId) -> Result<(), WriteError> {
-        self.retire(now_ms, former)?;
+        self.close(now_ms, former)?;
         if self.id_of(&self.config().member).is_some() {
             self.enrol(now_ms, self.itself())?;
         }
-        Ok(())
-    }
-
-    /// Closes an id that nobody uses any more, nor ever will.
-    pub(crate) fn retire(&mut self, now_ms: u64, former: ReplicaId) -> Result<(), WriteError> {
-        self.close(now_ms, former)?;
-        let told = self.replica.administer(now_ms, |system| {
-            if !system.gone().contains(&former) {
-                system.gone().add(&former);
-            }
-        })?;
-        self.committed(told.stamp);
         Ok(())
     }
 

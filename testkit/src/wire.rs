@@ -56,7 +56,6 @@ pub const SYSTEM: Schema = Schema::Struct(&[
     ("members", Schema::Map(&Schema::Register)),
     ("epoch", Schema::Register),
     ("closed", Schema::Map(&Schema::Register)),
-    ("gone", Schema::Set),
     ("forks", Schema::Map(&Schema::Map(&Schema::Register))),
 ]);
 

@@ -17,12 +17,6 @@ impl<S: Subject> World<S> {
         self.wait_for("they do not agree", |world| world.disagreement())?;
         self.note(|| "all agree".to_owned());
         let Some(slot) = self.running().next() else { return Ok(()) };
-        // What the operator would say in the end: which ids nobody has any more.
-        let used: Vec<_> = self.processes.iter().map(|process| process.id).collect();
-        for id in self.ids.clone().into_iter().filter(|id| !used.contains(id)) {
-            self.feed(slot, Input::Retire(id))?;
-        }
-        self.wait_for("they do not agree who is gone", |world| world.disagreement())?;
         let process = &self.processes[slot];
         let (label, saw) = (process.label, process.view.labels.clone());
         self.feed(slot, Input::Wipe { label, saw })?;
@@ -119,7 +113,7 @@ impl<S: Subject> World<S> {
             self.running().filter(|slot| replica(*slot).is_some_and(|replica| !replica.state().is_bottom()));
         let slot = full.next()?;
         let replica = replica(slot)?;
-        // What removals saw of the counts of ids that are gone may stay beyond that: it is not told from other marks here.
+        // What removals saw of the counts of ids that are gone stays beyond that: it waits for them to return.
         if replica.covers(&replica.stable_cut()) && replica.vector().is_within(&replica.stable_cut()) {
             return None;
         }

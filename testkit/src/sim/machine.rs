@@ -38,8 +38,6 @@ pub(super) enum Input {
     Admit(ReplicaId),
     Evict(ReplicaId),
     Leave,
-    /// Nobody uses this id any more.
-    Retire(ReplicaId),
     Confirm {
         stamp: Timestamp,
         need: Need,
@@ -149,7 +147,6 @@ impl<S: Subject> Machine<S> {
             Input::Evict(member) => {
                 done.refused = endpoint.evict(now_ms, *member).err().map(|error| show(&error))
             }
-            Input::Retire(id) => done.refused = endpoint.retire(now_ms, *id).err().map(|error| show(&error)),
             Input::Leave => done.refused = endpoint.leave(now_ms).err().map(|error| show(&error)),
             Input::Reidentify(new) => match endpoint.reidentify(now_ms, *new) {
                 Ok(reissued) => done.reissued = Some(reissued),

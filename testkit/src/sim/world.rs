@@ -97,8 +97,6 @@ pub(super) struct World<S> {
     pub(super) coverage: Coverage,
     /// For ids and nonces: whatever is drawn must not be drawn again.
     pub(super) fresh: Random,
-    /// All ids that processes ever had.
-    pub(super) ids: Vec<ReplicaId>,
     /// Halves that evicted each other, until they meet again.
     pub(super) splits: Vec<Option<(Vec<usize>, Vec<usize>)>>,
     /// Whether all is mended.
@@ -123,7 +121,6 @@ impl<S: Subject> World<S> {
             checks: Checks::default(),
             coverage: Coverage::default(),
             fresh,
-            ids: Vec::new(),
             splits: Vec::new(),
             is_healed: false,
             log: is_traced.then(Vec::new),
@@ -355,8 +352,6 @@ impl<S: Subject> World<S> {
 
     /// A fresh id.
     pub(super) fn fresh_id(&mut self) -> ReplicaId {
-        let id = ReplicaId::from_u128(self.fresh.id());
-        self.ids.push(id);
-        id
+        ReplicaId::from_u128(self.fresh.id())
     }
 }
