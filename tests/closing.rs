@@ -132,7 +132,8 @@ fn after_a_thousand_restarts_vectors_and_messages_are_as_short_as_if_there_had_b
             "{key}"
         );
     }
-    // An edit of something new takes as many bytes in both, but for what its stamps take. One of what an earlier run wrote names that run beside the new
+    // An edit of something new takes as many bytes in both, but for what its stamps take. One of what an earlier run wrote
+    // names that run beside the new
     // one: an id in short form, a stamp, an event and a mark.
     for (keys, more) in [([3_001, 3_002], 2), ([7, 8], 24)] {
         now_ms += 1_000;

@@ -368,7 +368,8 @@ impl<S: Crdt> Replica<S> {
     /// It records up to which stamp the events of `id` are held here, as an event of this replica: who has seen the one holds the
     /// other. That is all it says. If `id` writes on, or if others hold more of it, nothing is lost: then it is named again.
     ///
-    /// Returns up to where it was closed; `None`, and nothing is recorded, if nothing is held of it or it is closed there already.
+    /// Returns up to where it was closed; `None`, and nothing is recorded, if nothing is held of it or it is closed there
+    /// already.
     ///
     /// # Errors
     /// [`WriteError::OwnId`] if it is the id of this replica; [`WriteError`] if the event cannot be recorded. Nothing changed.

@@ -42,6 +42,7 @@ pub(crate) struct Parked<S> {
 
 /// A delta as it came, or put together from its chunks.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are whole, and few are kept")]
 pub(crate) enum Incoming<S> {
     Message(Vec<u8>),
     Whole(Delta<S>),

@@ -153,7 +153,8 @@ impl<S: Crdt> Shared<S> {
     /// What a vector has that is not held here.
     pub(crate) fn missing(&self, vector: &VersionVector) -> Vec<Missing> {
         let wanted = vector.iter().flat_map(|(id, want)| {
-            // What was issued again has another name now. Which copy of the id the stamp is of cannot be told: both are asked for.
+            // What was issued again has another name now. Which copy of the id the stamp is of cannot be told: both are
+            // asked for.
             let forks = self.replica.system().forks.get(&id);
             let forks = forks.into_iter().flat_map(|forks| forks.iter());
             let again = forks.filter_map(move |(id, fork)| {

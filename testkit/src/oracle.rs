@@ -171,7 +171,8 @@ impl Oracle {
         self.live_as(vector, |author, stamp| (author, stamp))
     }
 
-    /// As [`live`](Self::live), where the events go by other names: `name` is given the author and the stamp that the oracle knows an event
+    /// As [`live`](Self::live), where the events go by other names: `name` is given the author and the stamp that the oracle
+    /// knows an event
     /// by. What a counter holds of one author, by the new names, is one entry.
     pub fn live_as(
         &self,

@@ -189,7 +189,7 @@ impl<'a> Script<'a> {
             return self.pick(keys) as u8;
         }
         let choice = self.pick(256);
-        (choice * choice * keys >> 16) as u8
+        ((choice * choice * keys) >> 16) as u8
     }
 
     /// Goes one step down for as long as `act` runs.

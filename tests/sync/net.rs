@@ -45,6 +45,9 @@ pub(crate) enum Fate {
     Held,
 }
 
+/// What decides it.
+pub(crate) type Fates = Box<dyn FnMut(usize, usize, &[u8]) -> Fate>;
+
 /// Endpoints and the links between them.
 pub(crate) struct Net<S: Crdt> {
     pub(crate) now_ms: u64,
@@ -57,7 +60,7 @@ pub(crate) struct Net<S: Crdt> {
     next_link: u64,
     flights: VecDeque<Flight>,
     /// What becomes of the frame of this number, from and to whom it goes, and its bytes.
-    pub(crate) fate: Box<dyn FnMut(usize, usize, &[u8]) -> Fate>,
+    pub(crate) fate: Fates,
     /// For each pair, how many frames and bytes were sent.
     pub(crate) sent: BTreeMap<(usize, usize), (u64, u64)>,
     /// Every frame that was sent, by whom and to whom.
@@ -161,18 +164,6 @@ impl<S: Crdt> Net<S> {
         self.begin_anew(at, Some(image));
         let clock = self.clock(at);
         self.ends[at].succeed(clock, former).expect("it is legal");
-    }
-
-    /// All that one holds is lost, and it begins anew under a fresh id. What goes on at the other ends of its links stays.
-    pub(crate) fn wipe(&mut self, at: usize) {
-        self.begin_anew(at, None);
-        let links: Vec<LinkId> =
-            self.links.keys().filter(|(from, _)| *from == at).map(|(_, link)| *link).collect();
-        let clock = self.clock(at);
-        for link in links {
-            self.ends[at].link_up(clock, link, None, 104_729 * (self.restarts as u64 + link.0));
-        }
-        self.pump(at);
     }
 
     fn begin_anew(&mut self, at: usize, image: Option<&[u8]>) {

@@ -75,7 +75,8 @@ impl Region {
                 SyncEvent::Established { .. }
                 | SyncEvent::MembersChanged { .. }
                 | SyncEvent::Progress { .. } => {}
-                // Clocks apart, an id used twice, states of different types: here it is a fault, elsewhere a case for an operator.
+                // Clocks apart, an id used twice, states of different types: here it is a fault, elsewhere a case for an
+                // operator.
                 event => return Err(format!("unexpected: {event:?}").into()),
             }
         }

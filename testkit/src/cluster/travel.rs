@@ -24,6 +24,7 @@ pub(super) struct Message<S> {
 
 /// What travels.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few, in tests")]
 pub(super) enum Body<S> {
     Bytes(Vec<u8>),
     Chunks(Vec<Vec<u8>>),

@@ -244,7 +244,7 @@ fn closed_ids(visitor: &mut impl Visitor) {
     visitor.visit(sending.end(
         "closed-ids",
         Schema::Map(&Schema::Set),
-        "An id is closed; it is left out; a cell names it; two have closed it; all there is, with another one closed; nothing more.",
+        "An id is closed; it is left out; a cell names it; two have closed it; all, with another one closed; nothing more.",
     ));
 }
 

@@ -22,7 +22,8 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Compares a replica with what the oracle says of its view, and with all that ever held the same events. Returns whether it is the
+    /// Compares a replica with what the oracle says of its view, and with all that ever held the same events. Returns
+    /// whether it is the
     /// first that does.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Processes that are copied while they run, or go on from where they were a while ago.
 //!
-//! Two copies that both reach others before either is found out cannot be told apart by anybody: that is a documented limit. So of two
+//! Two copies that both reach others before either is found out cannot be told apart by anybody: that is a documented limit.
+//! So of two
 //! copies one has no connections until another process has what the other one wrote, and meets that process first.
 
 use driftless::{Reissued, ReplicaId, Timestamp, VersionVector};
@@ -152,7 +153,8 @@ impl<S: Subject> World<S> {
         last.millis() > self.now_ms + 50_000 || process.clock.ahead_ms() > 50_000
     }
 
-    /// Whether it is so far ahead that only issuing its stamps again helps, and it must live to do so: under a new id, after a restart, it
+    /// Whether it is so far ahead that only issuing its stamps again helps, and it must live to do so: under a new id, after
+    /// a restart, it
     /// cannot.
     pub(super) fn is_far_ahead(&self, slot: usize) -> bool {
         self.processes[slot].clock.ahead_ms() > 1_000_000

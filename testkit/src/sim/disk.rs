@@ -67,7 +67,8 @@ impl Disk {
         self.images.push((true_ms, Rc::clone(&self.bytes)));
     }
 
-    /// The process dies. Of what was being written `permille` of the bytes are there. A write that is to take the place of all before
+    /// The process dies. Of what was being written `permille` of the bytes are there. A write that is to take the place of
+    /// all before
     /// it goes beside it, so it is there whole or not at all. Returns whether something was being written.
     pub(super) fn crash(&mut self, permille: u64) -> bool {
         let Some(Pending { bytes, replaces }) = self.pending.take() else { return false };

@@ -1,5 +1,7 @@
-//! A simulator: one seed drives processes with replicas, their clocks, the network between them, their disks, crashes, copies and the
-//! membership. After every write and merge each replica is compared with what the oracle says of its version vector; at the end all must
+//! A simulator: one seed drives processes with replicas, their clocks, the network between them, their disks, crashes,
+//! copies and the
+//! membership. After every write and merge each replica is compared with what the oracle says of its version vector; at the
+//! end all must
 //! agree, and forget what is removed.
 //!
 //! `docs/simulator.md` says how to use it, with a schema of your own.

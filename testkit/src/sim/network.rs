@@ -123,7 +123,8 @@ impl Network {
         }
     }
 
-    /// A frame is sent. What becomes of it depends on the seed, the connection and its number on it, and on nothing else that is random.
+    /// A frame is sent. What becomes of it depends on the seed, the connection and its number on it, and on nothing else
+    /// that is random.
     pub(super) fn send(&mut self, now_ms: u64, from: usize, to: usize, number: u64, bytes: usize) -> Fate {
         let (seed, weather) = (self.seed, self.weather);
         let (_, end) = ends(from, to);

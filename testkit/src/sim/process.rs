@@ -40,7 +40,8 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Opens a process: a replica under a fresh id, with what was stored. Returns it with the id that the store was written under.
+    /// Opens a process: a replica under a fresh id, with what was stored. Returns it with the id that the store was written
+    /// under.
     ///
     /// # Errors
     /// What was stored cannot be read.

@@ -7,7 +7,8 @@ use std::ops::RangeInclusive;
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Numbers for one purpose, named by `purpose`: what is drawn for one purpose never depends on how much was drawn for others, so a
+    /// Numbers for one purpose, named by `purpose`: what is drawn for one purpose never depends on how much was drawn for
+    /// others, so a
     /// run in which something is left out is otherwise the same.
     pub(super) fn new(seed: u64, purpose: &[u64]) -> Self {
         let mut random = Self(seed);

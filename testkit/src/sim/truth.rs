@@ -1,7 +1,9 @@
 //! What happened, whatever ids it happened under.
 //!
-//! A clone of a process writes under the id of the other copy, and events that are issued again go by a new id and, at times, new stamps.
-//! So the oracle knows events by *labels* of its own: each copy has one that no other has. This module tells which events a version vector
+//! A clone of a process writes under the id of the other copy, and events that are issued again go by a new id and, at
+//! times, new stamps.
+//! So the oracle knows events by *labels* of its own: each copy has one that no other has. This module tells which events a
+//! version vector
 //! of the engine speaks of, and by which names the engine knows them there.
 
 use std::collections::HashMap;
@@ -96,7 +98,8 @@ impl Truth {
         self.commits.insert(new, Commit { label, view });
     }
 
-    /// What a vector speaks of. Whoever has seen a commit holds all that its author held then, so closed ids, which vectors leave out, follow
+    /// What a vector speaks of. Whoever has seen a commit holds all that its author held then, so closed ids, which vectors
+    /// leave out, follow
     /// from the entries that are there.
     ///
     /// # Errors
