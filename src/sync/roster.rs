@@ -143,17 +143,24 @@ impl<S: Crdt> Shared<S> {
         let known = self.id_of(&peer.member);
         let is_closed = self.replica.system().closed.contains_key(&peer.id);
         if known == Some(peer.id) || (known.is_some() && is_closed) {
+            self.invited.remove(&peer.member);
             return true;
         }
-        let is_first = self.epoch() == Epoch::default()
-            && peer.epoch == 0
-            && self.config().member < peer.member
-            && self.config().admission == Admission::Anyone;
+        let is_invited = self.invited.contains(&peer.member);
+        let is_nobody = self.members().is_empty();
+        let is_first = match self.config().admission {
+            // One of the two begins, so that there are not two clusters.
+            Admission::Anyone => {
+                is_nobody && self.epoch().number >= peer.epoch && self.config().member < peer.member
+            }
+            // Halves evicted each other, and nobody is left who could let anyone in.
+            Admission::Invited => is_nobody && self.epoch() != Epoch::default() && is_invited,
+        };
         if !self.is_member() && !is_first {
             // It is for the members to say who becomes one.
             return true;
         }
-        let is_known = known.is_some() || self.invited.contains(&peer.member);
+        let is_known = known.is_some() || is_invited;
         if !is_known && self.config().admission == Admission::Invited {
             return false;
         }

@@ -167,6 +167,17 @@ impl<S: Crdt> Shared<S> {
         missing.filter(|missing| missing.have < missing.want).collect()
     }
 
+    /// A peer says what it holds. Unless it said so earlier than what it said last, that is what it says now: its vector may
+    /// leave out ids that are closed by now, so the two are not joined.
+    pub(crate) fn hear(&mut self, id: ReplicaId, vector: &VersionVector) {
+        let told = self.told.entry(id).or_default();
+        let is_later = vector.iter().any(|(id, stamp)| stamp > told.get(&id));
+        let is_earlier = told.iter().any(|(id, stamp)| (Timestamp::from_bits(1)..stamp).contains(&vector.get(&id)));
+        if is_later || !is_earlier {
+            *told = vector.clone();
+        }
+    }
+
     /// Takes note of a commit of our own.
     pub(crate) fn committed(&mut self, stamp: Option<Timestamp>) {
         if let Some(stamp) = stamp {

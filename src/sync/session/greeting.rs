@@ -119,8 +119,9 @@ impl<S: Crdt> Session<S> {
         let Some(peer) = &self.peer else {
             return;
         };
-        // Who was let in and is evicted later is not let in again before it comes again.
-        if self.is_enrolled || !matches!(self.state, State::Open | State::Waiting) {
+        // Who was let in and is evicted later is not let in again before it comes again, or is invited.
+        let is_settled = self.is_enrolled && !shared.invited.contains(&peer.member);
+        if is_settled || !matches!(self.state, State::Open | State::Waiting) {
             return;
         }
         if shared.lets_in(now_ms, peer) {

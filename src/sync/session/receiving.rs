@@ -125,7 +125,7 @@ impl<S: Crdt> Session<S> {
             Err(error) => return Err(error.into()),
             Ok(()) => {}
         }
-        shared.told.entry(id).or_default().join(vector);
+        shared.hear(id, vector);
         if let Some(outbound) = &mut self.outbound {
             outbound.confirm(vector, shared.config(), now_ms);
         }

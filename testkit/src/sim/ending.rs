@@ -48,11 +48,18 @@ impl<S: Subject> World<S> {
                 self.feed(slot, Input::Tick)?;
             }
         }
+        self.splits.clear();
         for slot in 0..self.processes.len() {
-            self.readmit(slot)?;
-        }
-        for split in std::mem::take(&mut self.splits).into_iter().flatten() {
-            self.rejoin(&split.0, &split.1)?;
+            self.processes[slot].is_evicted = false;
+            let process = &self.processes[slot];
+            let member = process.member;
+            if process.is_gone() || process.is_superfluous {
+                continue;
+            }
+            // It is let in wherever it comes.
+            for by in (0..self.processes.len()).filter(|by| *by != slot) {
+                self.feed(by, Input::Admit(member))?;
+            }
         }
         Ok(())
     }

@@ -15,18 +15,22 @@ use crate::subject::Subject;
 const DIAL_MS: u64 = 100;
 
 impl<S: Subject> World<S> {
-    /// Who is to be connected with whom.
+    /// Who is to be connected with whom: all that are heard as the topology says, and who is silent with whoever can find it
+    /// out.
     fn wanted(&self) -> Vec<(usize, usize)> {
-        let slots: Vec<_> =
-            (0..self.processes.len()).filter(|slot| !self.processes[*slot].is_gone()).collect();
-        let count = slots.len();
+        let there = (0..self.processes.len()).filter(|slot| !self.processes[*slot].is_gone());
+        let (heard, silent): (Vec<_>, Vec<_>) =
+            there.partition(|slot| self.processes[*slot].quarantine.is_none());
+        let count = heard.len();
         let pairs = (0..count).flat_map(|one| (one + 1..count).map(move |other| (one, other)));
         let pairs = pairs.filter(|(one, other)| match self.plan.setting.topology {
             Topology::Mesh => true,
             Topology::Star => *one == 0,
             Topology::Ring => other - one == 1 || (*one == 0 && *other == count - 1),
         });
-        let pairs = pairs.map(|(one, other)| (slots[one], slots[other]));
+        let pairs = pairs.map(|(one, other)| (heard[one], heard[other]));
+        let found_out = silent.iter().flat_map(|one| heard.iter().map(move |other| (*one, *other)));
+        let pairs = pairs.chain(found_out);
         pairs.filter(|(one, other)| self.may_meet(*one, *other) && self.may_meet(*other, *one)).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use driftless::{LinkId, MergeError, ReplicaId, SyncError, SyncEvent};
+use driftless::{LinkId, MergeError, ReplicaId, SyncError, SyncEvent, Timestamp};
 
 use crate::sim::Simulation;
 use crate::sim::check::Checks;
@@ -265,15 +265,15 @@ impl<S: Subject> World<S> {
         if vector == process.vector {
             return Ok(());
         }
-        let own = vector.get(&process.id);
+        // Several, if the membership changed: others see only the last, but are told of all. A vector may leave out an id that
+        // somebody else closed, even its own.
+        let before_own = process.view.ids.get(&process.id);
+        let stamps: Vec<_> = replica.commit_points(before_own, Timestamp::MAX).collect();
         let of_slot = |error: String| Stop::Fault(format!("{slot}: {error}"));
-        if own > process.vector.get(&process.id) {
+        if !stamps.is_empty() {
             let others = vector.iter().filter(|(id, _)| *id != process.id).collect();
             let mut before = self.truth.view(&others).map_err(of_slot)?;
             before.join(&process.view);
-            // Several, if the membership changed: others see only the last, but are told of all.
-            let stamps: Vec<_> =
-                replica.commit_points(process.vector.get(&process.id), own).chain([own]).collect();
             for stamp in stamps {
                 self.truth.commit((process.id, stamp), process.label, &before).map_err(|_| Stop::Void)?;
             }
@@ -293,7 +293,9 @@ impl<S: Subject> World<S> {
         if let Some(invariant) = self.simulation.invariant {
             invariant(replica.state()).map_err(of_slot)?;
         }
+        let line = (vector.clone(), view.ids.clone());
         (process.vector, process.view) = (vector, view);
+        self.note(|| format!("{slot} holds {:?}, that is {:?}", line.0, line.1));
         Ok(())
     }
 
