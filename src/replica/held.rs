@@ -219,6 +219,11 @@ impl<S: Crdt> Snapshot<S> {
         self.held.vector()
     }
 
+    /// How far the events of `id` were held, closed or not.
+    pub(crate) fn seen(&self, id: &ReplicaId) -> Timestamp {
+        self.held.time(id)
+    }
+
     /// Whether all was held that `vector` covers; as [`Replica::covers`](crate::Replica::covers).
     pub fn covers(&self, vector: &VersionVector) -> bool {
         self.held.covers(vector)

@@ -758,7 +758,6 @@ impl<S: Crdt> Replica<S> {
         let Held { state, system, origins, dropped, vector, links } = &mut self.held;
         let cut = self.membership.stable_cut(&self.id, vector, links);
         let behind = self.membership.behind(&self.id, vector, links);
-        let stable = cut.time(self.txn.dot.origin);
         let mut pruning = Pruning {
             cut: &cut,
             floor: Default::default(),
@@ -774,8 +773,15 @@ impl<S: Crdt> Replica<S> {
         system.prune(&mut pruning);
         *dropped = pruning.dropped;
         self.is_poisoned = false;
-        self.commits.forget(stable);
+        self.commits.forget(self.held_by_all(&cut));
         Forgotten { rows, marks, behind }
+    }
+
+    /// Up to which of its own commits every other member holds them. Where there is no other member that is said of none: what
+    /// a copy of this replica has is not known by it.
+    pub(crate) fn held_by_all(&self, cut: &Frontier) -> Timestamp {
+        let is_alone = self.membership.members().iter().all(|member| *member == self.id);
+        if is_alone { Timestamp::ZERO } else { cut.time(self.txn.dot.origin) }
     }
 }
 

@@ -92,7 +92,8 @@ impl<S: Crdt> Replica<S> {
     ///
     /// See [`reissue`](Self::reissue) for an example.
     pub fn fork_point(&self, known: &[Timestamp]) -> Timestamp {
-        self.commits.fork_point(known, self.stable_cut().get(&self.id))
+        let cut = self.membership.stable_cut(&self.id, &self.held.vector, &self.held.links);
+        self.commits.fork_point(known, self.held_by_all(&cut))
     }
 
     /// Goes on under a new id, after [`NotIssued`](crate::MergeError::NotIssued) or when nobody takes this replica's stamps.

@@ -14,6 +14,8 @@ use crate::sync::frame::Points;
 const MOST: usize = 4096;
 /// How many of those that all members have seen.
 const MOST_STABLE: usize = 512;
+/// Of how many replicas that nobody uses any more.
+const MOST_UNUSED: usize = 64;
 /// How many are passed on with one delta.
 pub(crate) const MOST_AT_ONCE: usize = 1024;
 
@@ -33,9 +35,19 @@ impl Ledger {
         known.drain(..surplus);
     }
 
-    /// Drops what is known of replicas that are not asked for any more.
-    pub(crate) fn retain(&mut self, is_kept: impl Fn(&ReplicaId) -> bool) {
-        self.0.retain(|id, _| is_kept(id));
+    /// Drops what is known of replicas that are not asked for any more, but for the newest of those that wrote last: a copy of
+    /// a process may appear long after that was succeeded, or was evicted.
+    pub(crate) fn retain(&mut self, is_used: impl Fn(&ReplicaId) -> bool) {
+        let unused = self.0.iter_mut().filter(|(id, _)| !is_used(id));
+        let mut last: Vec<Timestamp> = Vec::new();
+        for (_, points) in unused {
+            points.drain(..points.len().saturating_sub(MOST_STABLE));
+            last.extend(points.last());
+        }
+        last.sort_unstable_by(|one, other| other.cmp(one));
+        if let Some(oldest) = last.get(MOST_UNUSED).copied() {
+            self.0.retain(|id, points| is_used(id) || points.last().is_some_and(|last| *last > oldest));
+        }
     }
 
     /// The commits of a replica after `after` were those of another copy of it.

@@ -110,9 +110,22 @@ impl<S: Crdt> Shared<S> {
         request.at(vector.collect())
     }
 
-    /// What to ask a peer by to begin with: what we answer for.
-    pub(crate) fn hello_request(&self) -> Request {
-        self.replica.request().at(self.told())
+    /// What to ask a peer by to begin with: what we answer for. What is held of the peer's own id is in it even if that is closed
+    /// here: it may be a second copy of a process that had an end long ago.
+    pub(crate) fn hello_request(&self, peer: Option<&ReplicaId>) -> Request {
+        let mut vector = self.told();
+        if let Some(id) = peer {
+            vector.raise(*id, self.seen(id));
+        }
+        self.replica.request().at(vector)
+    }
+
+    /// How far the events of an id are held, closed or not, as far as others may be told.
+    pub(crate) fn seen(&self, id: &ReplicaId) -> Timestamp {
+        match &self.persisted {
+            Some(snapshot) => snapshot.seen(id),
+            None => self.replica.seen(id),
+        }
     }
 
     pub(crate) fn answer(&self, request: &Request) -> Delta<S> {

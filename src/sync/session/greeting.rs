@@ -29,6 +29,10 @@ impl<S: Crdt> Session<S> {
         if self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce) {
             // Once more. Perhaps ours was lost.
             self.is_hello_due |= hello.echo != self.nonce;
+            if hello.echo == self.nonce && !self.is_known {
+                self.is_known = true;
+                return self.vector_came(shared, now_ms, hello.request.vector());
+            }
             return Ok(());
         }
         let refuse = |this: &mut Self, error: SyncError| {
@@ -66,6 +70,7 @@ impl<S: Crdt> Session<S> {
         self.is_hello_due |= hello.echo != self.nonce || self.peer.is_some();
         self.told = Said::default();
         self.is_enrolled = false;
+        self.is_known = hello.echo == self.nonce;
         let limits = shared.replica.config().limits;
         let mut outbound = Outbound::new(hello.request.clone(), shared.config(), now_ms);
         let gathered = hello.pending.iter().find(|(from, _)| *from == shared.replica.id());

@@ -27,6 +27,8 @@ pub(crate) struct Session<S> {
     peer: Option<Peer>,
     /// Whether the peer was a member at some time of the session.
     is_enrolled: bool,
+    /// Whether the peer knows who is here: nothing of the state goes out before it could say what it holds of our id.
+    is_known: bool,
     outbound: Option<Outbound<S>>,
     inbound: Inbound<S>,
     told: Said,
@@ -112,6 +114,7 @@ impl<S: Crdt> Session<S> {
             state: State::Greeting,
             peer: None,
             is_enrolled: false,
+            is_known: false,
             outbound: None,
             inbound: Inbound::new(&shared.replica.config().limits),
             told: Said::default(),

@@ -77,7 +77,7 @@ impl<S: Crdt> Session<S> {
             Frame::Beat(beat) => self.beat_came(shared, now_ms, *beat),
             Frame::AskPoints { id } => {
                 let mut points = shared.ledger.of(&id).to_vec();
-                points.push(shared.replica.vector().get(&id));
+                points.push(shared.seen(&id));
                 self.answers.push(Frame::Points(Told { id, points }));
                 Ok(())
             }

@@ -55,10 +55,11 @@ impl<S: Crdt> Session<S> {
             return None;
         }
         let is_due = now_ms >= self.beat_ms;
-        if self.is_hello_due || (is_due && self.state == State::Greeting) {
-            self.is_hello_due = false;
+        if self.is_hello_due || (is_due && !self.is_known) {
+            // To who does not answer we are a stranger: so it must.
+            let knows_it = std::mem::take(&mut self.is_hello_due);
             self.beat_ms = now_ms.saturating_add(shared.config().heartbeat_ms);
-            return Some(Owned::Frame(Frame::Hello(Box::new(self.hello(shared, around, now_ms)))));
+            return Some(Owned::Frame(Frame::Hello(Box::new(self.hello(shared, around, now_ms, knows_it)))));
         }
         let peer_id = self.peer.as_ref()?.id;
         if let Some(doubt) = &shared.doubt {
@@ -87,7 +88,7 @@ impl<S: Crdt> Session<S> {
             self.beat_ms = now_ms.saturating_add(shared.config().heartbeat_ms);
             return Some(Owned::Frame(Frame::Beat(Box::new(self.beat(shared, around, now_ms)))));
         }
-        if self.state != State::Open {
+        if self.state != State::Open || !self.is_known {
             return None;
         }
         let peers = &self.peer.as_ref()?.peers;
@@ -102,9 +103,9 @@ impl<S: Crdt> Session<S> {
         }
     }
 
-    fn hello(&self, shared: &Shared<S>, around: &Around<'_>, now_ms: u64) -> Hello {
+    fn hello(&self, shared: &Shared<S>, around: &Around<'_>, now_ms: u64, knows_it: bool) -> Hello {
         let config = shared.config();
-        let echo = self.peer.as_ref().map_or(0, |peer| peer.nonce);
+        let echo = self.peer.as_ref().filter(|_| knows_it).map_or(0, |peer| peer.nonce);
         let pending = shared.gathered.iter().filter_map(|(id, (_, pending))| {
             let (next, last) = pending.gathered()?;
             Some((*id, Gathered { next, last }))
@@ -119,7 +120,7 @@ impl<S: Crdt> Session<S> {
             now_ms,
             nonce: self.nonce,
             echo,
-            request: shared.hello_request(),
+            request: shared.hello_request(self.peer.as_ref().map(|peer| &peer.id)),
             epoch: shared.epoch().number,
             pending: pending.collect(),
             peers: around.connected.to_vec(),

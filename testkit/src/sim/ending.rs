@@ -49,19 +49,33 @@ impl<S: Subject> World<S> {
             }
         }
         self.splits.clear();
+        self.set_members_right()
+    }
+
+    /// What an operator does who knows who is there: nobody waits for who is gone, who is there is let in wherever it comes,
+    /// and if all have lost all there was, one begins anew.
+    fn set_members_right(&mut self) -> Result<(), Stop> {
+        let running: Vec<_> = self.running().collect();
         for slot in 0..self.processes.len() {
             self.processes[slot].is_evicted = false;
             let process = &self.processes[slot];
-            let member = process.member;
-            if process.is_gone() || process.is_superfluous {
+            let (member, is_gone) = (process.member, process.is_gone());
+            let is_there = |other: &Process<S>| other.member == member && !other.is_gone();
+            if process.is_superfluous && !is_gone || is_gone && self.processes.iter().any(is_there) {
                 continue;
             }
-            // It is let in wherever it comes.
-            for by in (0..self.processes.len()).filter(|by| *by != slot) {
-                self.feed(by, Input::Admit(member))?;
+            for by in running.iter().filter(|by| **by != slot) {
+                let input = if is_gone { Input::Evict(member) } else { Input::Admit(member) };
+                self.feed(*by, input)?;
             }
         }
-        Ok(())
+        let has_members = |slot: &usize| {
+            self.processes[*slot].machine().is_some_and(|machine| !machine.endpoint.members().is_empty())
+        };
+        match running.first() {
+            Some(first) if !running.iter().any(has_members) => self.feed(*first, Input::Found).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until nothing is wrong.
