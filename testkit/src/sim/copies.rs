@@ -42,10 +42,11 @@ impl<S: Subject> World<S> {
         other: Option<usize>,
     ) -> Result<(), Stop> {
         let label = self.fresh_id();
-        self.truth.begin(label, id);
         let vector = machine.endpoint.replica().vector();
         let last = machine.endpoint.replica().clock().last();
         let view = self.truth.view(&vector)?;
+        let from = self.processes[other.unwrap_or(slot)].label;
+        self.truth.part(label, id, (from, view.ids.get(&id)));
         let (now_ms, local_ms) = (self.now_ms, self.local_ms(slot));
         let process = &mut self.processes[slot];
         let links: Vec<_> = process.links.keys().copied().collect();

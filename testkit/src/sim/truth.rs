@@ -49,6 +49,8 @@ pub(super) struct Truth {
     names: HashMap<Label, Vec<(ReplicaId, Timestamp)>>,
     /// The id under which a label's events were first written.
     first_ids: HashMap<ReplicaId, ReplicaId>,
+    /// From which copy another one parted, and after which of its commits.
+    parted: HashMap<ReplicaId, Label>,
 }
 
 /// Why a commit is not taken note of.
@@ -59,6 +61,21 @@ impl Truth {
     /// From now on events of `label` are written under `id`.
     pub(super) fn begin(&mut self, label: ReplicaId, id: ReplicaId) {
         self.first_ids.insert(label, id);
+    }
+
+    /// From now on another copy of who writes as `from.0` goes on after its commit `from.1`, as `label`, under the same id.
+    pub(super) fn part(&mut self, label: ReplicaId, id: ReplicaId, from: Label) {
+        self.begin(label, id);
+        self.parted.insert(label, from);
+    }
+
+    /// Whether a copy, when it made its commit `stamp`, had made the one that is called `label`: by itself, or before it parted.
+    fn has_made(&self, mut copy: ReplicaId, mut stamp: Timestamp, label: &Label) -> bool {
+        while copy != label.0 {
+            let Some((from, after)) = self.parted.get(&copy) else { return false };
+            (copy, stamp) = (*from, stamp.min(*after));
+        }
+        stamp >= label.1
     }
 
     /// A commit was made by who held `before`.
@@ -122,10 +139,13 @@ impl Truth {
 
     /// What must be live for who holds a view, by the names of the engine.
     pub(super) fn live(&self, view: &View) -> Live {
+        // Several copies write under the first id of an event. What was issued again goes by an id of its own.
         let is_known_by = |label: &Label, (id, stamp): &(ReplicaId, Timestamp)| {
             let held = view.ids.get(id);
-            let commit = self.commits.get(&(*id, held));
-            held >= *stamp && commit.is_some_and(|commit| commit.view.labels.get(&label.0) >= label.1)
+            let is_first = self.first_ids.get(&label.0) == Some(id);
+            let commit = || self.commits.get(&(*id, held));
+            held >= *stamp
+                && (!is_first || commit().is_some_and(|commit| self.has_made(commit.label.0, held, label)))
         };
         self.oracle.live_as(&view.labels, |author, stamp| {
             let label = (author, stamp);
@@ -180,7 +200,7 @@ mod tests {
         let common = count(&mut truth, 1, 1, 10, &View::default());
         let original = count(&mut truth, 1, 1, 20, &common);
         // A clone goes on from 10.
-        truth.begin(id(100), id(1));
+        truth.part(id(100), id(1), (id(1), at(10)));
         let clone = count(&mut truth, 100, 1, 15, &common);
         assert_eq!(counts(&truth, &original), [(id(1), at(20), Payload::Count(2))]);
         assert_eq!(counts(&truth, &clone), [(id(1), at(15), Payload::Count(2))]);
