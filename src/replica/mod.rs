@@ -716,6 +716,13 @@ impl<S: Crdt> Replica<S> {
         others.chain([(self.id, self.vector())]).collect()
     }
 
+    /// What one other replica is known to hold.
+    pub(crate) fn known_vector(&self, id: &ReplicaId) -> VersionVector {
+        let known = self.membership.table().find(|(known, _)| known == id);
+        let dots = known.into_iter().flat_map(|(_, dots)| dots);
+        dots.map(|dot| (*self.held.origins.id(dot.origin), dot.time)).collect()
+    }
+
     /// What every member is known to have seen: what lies within is stable, and is forgotten by [`forget`](Self::forget).
     /// Nothing, as long as no members are set.
     pub fn stable_cut(&self) -> VersionVector {

@@ -71,7 +71,7 @@ pub enum SyncEvent {
         link: LinkId,
         /// The id.
         id: ReplicaId,
-        /// What a peer holds under it that we never committed.
+        /// What a peer holds under it that we never committed, or was told that we held, and we do not.
         stamp: Timestamp,
     },
     /// A delta was merged.

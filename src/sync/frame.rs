@@ -41,6 +41,9 @@ pub(crate) struct Hello {
     pub(crate) pending: Vec<(ReplicaId, Gathered)>,
     /// To whom else the sender is connected.
     pub(crate) peers: Vec<ReplicaId>,
+    /// What the receiver, as its id is known here, was said to hold and does not name in its own hello. Empty unless it was
+    /// rolled back, or is a copy: then it does not hold this.
+    pub(crate) lost: VersionVector,
 }
 
 /// What is gathered of a transfer: the index of the chunk that comes next, and the hash of the one before.
@@ -60,6 +63,10 @@ pub(crate) struct Progress {
     pub(crate) rows: u64,
 }
 
+/// For each of some replicas what it is known to hold, where that differs from a vector; [`Timestamp::ZERO`] if nothing at all.
+/// These are no vectors: who holds nothing of a replica would be said to hold all of it.
+pub(crate) type Table = Vec<(ReplicaId, Vec<(ReplicaId, Timestamp)>)>;
+
 /// What the sender of a heartbeat holds, and knows others to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Beat {
@@ -69,7 +76,7 @@ pub(crate) struct Beat {
     /// The vector itself, if it is another than in the beat before or was asked for.
     pub(crate) news: Option<VersionVector>,
     /// What it knows others to hold, if that is news: what differs from its own vector, replica by replica.
-    pub(crate) table: Option<Vec<(ReplicaId, VersionVector)>>,
+    pub(crate) table: Option<Table>,
     /// To whom else it is connected, if that is news.
     pub(crate) peers: Option<Vec<ReplicaId>>,
     /// Whether the receiver shall say all of that, since what was said before was lost.

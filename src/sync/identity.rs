@@ -79,12 +79,18 @@ impl<S: Crdt> Endpoint<S> {
     }
 
     /// Goes on under a fresh id, with true times: where the clock ran ahead, and is right again, what was written meanwhile
-    /// bears stamps that nobody accepts. All that no peer is known to hold is issued again.
+    /// bears stamps that nobody accepts. All that no peer is known to hold, or can have taken, is issued again. What is ahead by
+    /// less than twice [`Config::max_ahead_ms`](crate::Config) somebody may have taken whose own clock is fast: it keeps its
+    /// stamps, and is accepted in a while.
     ///
     /// # Errors
     /// [`RefusedId`]; nothing changed.
     pub fn reissue_ahead(&mut self, now_ms: u64, new_id: ReplicaId) -> Result<Reissued, RefusedId> {
-        let after = self.shared.replica.fork_point(&self.with_reports(&[]));
+        let replica = &self.shared.replica;
+        let most_ms = now_ms.saturating_add(replica.config().max_ahead_ms.saturating_mul(2));
+        let points = replica.commit_points(Timestamp::ZERO, Timestamp::MAX);
+        let acceptable = points.take_while(|point| point.millis() <= most_ms).last();
+        let after = replica.fork_point(&self.with_reports(&[])).max(acceptable.unwrap_or_default());
         self.go_on_as(now_ms, new_id, after, Stamps::Anew, &[])
     }
 

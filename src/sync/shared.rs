@@ -19,7 +19,7 @@ use crate::replica::request::Request;
 use crate::sync::config::SyncConfig;
 use crate::sync::endpoint::Missing;
 use crate::sync::event::SyncEvent;
-use crate::sync::frame::Points;
+use crate::sync::frame::{Points, Table};
 use crate::sync::outbound::Transfer;
 use crate::sync::points::Ledger;
 use crate::sync::roster::Epoch;
@@ -149,7 +149,7 @@ impl<S: Crdt> Shared<S> {
     }
 
     /// What others are known to hold, as far as it differs from what we hold; and a hash of all of it.
-    pub(crate) fn table(&self, own: &VersionVector) -> Vec<(ReplicaId, VersionVector)> {
+    pub(crate) fn table(&self, own: &VersionVector) -> Table {
         let differences = |vector: &VersionVector| {
             own.iter()
                 .map(|(id, stamp)| (id, stamp, vector.get(&id)))
@@ -160,7 +160,7 @@ impl<S: Crdt> Shared<S> {
         let members = self.replica.members();
         let known = self.replica.known_vectors().into_iter();
         let others = known.filter(|(id, _)| *id != self.replica.id() && members.contains(id));
-        others.map(|(id, vector)| (id, differences(&vector).into())).collect()
+        others.map(|(id, vector)| (id, differences(&vector))).collect()
     }
 
     /// What a vector has that is not held here.
@@ -246,10 +246,15 @@ impl<S: Crdt> Shared<S> {
 
     /// Whether this error says that our id is used twice.
     pub(crate) fn doubt_if(&mut self, error: &MergeError) {
-        if let MergeError::NotIssued { stamp, .. } = error
-            && self.doubt.is_none()
-        {
-            self.doubt = Some(Doubt { stamp: *stamp, known: vec![*stamp], is_answered: false });
+        if let MergeError::NotIssued { stamp, .. } = error {
+            self.doubt_as(*stamp, vec![*stamp]);
+        }
+    }
+
+    /// Our id is in doubt, because of a stamp; these peers were told of it.
+    pub(crate) fn doubt_as(&mut self, stamp: Timestamp, known: Vec<Timestamp>) {
+        if self.doubt.is_none() {
+            self.doubt = Some(Doubt { stamp, known, is_answered: false });
             self.version += 1;
         }
     }
@@ -257,8 +262,12 @@ impl<S: Crdt> Shared<S> {
 
 /// A hash of a vector, by which two that are equal are told to be so.
 pub(crate) fn hash_of(vector: &VersionVector) -> u64 {
-    let mut bytes = Vec::with_capacity(vector.len().saturating_mul(24));
-    for (id, stamp) in vector {
+    hash_of_entries(vector.len(), vector.iter())
+}
+
+fn hash_of_entries(count: usize, entries: impl Iterator<Item = (ReplicaId, Timestamp)>) -> u64 {
+    let mut bytes = Vec::with_capacity(count.saturating_mul(24));
+    for (id, stamp) in entries {
         bytes.extend_from_slice(id.as_bytes());
         bytes.extend_from_slice(&stamp.bits().to_be_bytes());
     }
@@ -266,11 +275,12 @@ pub(crate) fn hash_of(vector: &VersionVector) -> u64 {
 }
 
 /// A hash of what is known of others.
-pub(crate) fn hash_of_table(table: &[(ReplicaId, VersionVector)]) -> u64 {
+pub(crate) fn hash_of_table(table: &Table) -> u64 {
     let mut bytes = Vec::new();
-    for (id, vector) in table {
+    for (id, differences) in table {
         bytes.extend_from_slice(id.as_bytes());
-        bytes.extend_from_slice(&hash_of(vector).to_be_bytes());
+        let hash = hash_of_entries(differences.len(), differences.iter().copied());
+        bytes.extend_from_slice(&hash.to_be_bytes());
     }
     xxh3_64(&bytes)
 }

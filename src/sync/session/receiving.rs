@@ -1,5 +1,7 @@
 //! What comes in.
 
+use std::collections::BTreeSet;
+
 use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
@@ -61,10 +63,12 @@ impl<S: Crdt> Session<S> {
                 self.delta_came(shared, now_ms, seq, points, progress, message)
             }
             Frame::Ack { seq, is_merged } => {
+                // What it holds is known by that, but not what it had written by then: so that does not count for forgetting.
                 if let Some(outbound) = &mut self.outbound {
                     outbound.acknowledge(seq, is_merged, shared.config(), now_ms);
                 }
-                self.peer_holds(shared, now_ms)
+                shared.version += 1;
+                Ok(())
             }
             Frame::Gap { request, pending } => {
                 self.vector_came(shared, now_ms, request.vector())?;
@@ -132,14 +136,11 @@ impl<S: Crdt> Session<S> {
         Ok(())
     }
 
-    /// What the peer confirmed is known of it from now on.
-    fn peer_holds(&mut self, shared: &mut Shared<S>, now_ms: u64) -> Result<(), SyncError> {
-        if let (Some(peer), Some(outbound)) = (&self.peer, &self.outbound) {
-            let confirmed = outbound.confirmed().clone();
-            let _ = shared.report(now_ms, peer.id, &confirmed);
-            shared.version += 1;
+    /// The peer says what it was told that we held. If we do not, we are not who said so, or were rolled back since.
+    pub(super) fn look_at_lost(&mut self, shared: &mut Shared<S>, lost: &VersionVector) {
+        if let Some((_, stamp)) = lost.iter().next().filter(|_| !shared.replica.covers(lost)) {
+            shared.doubt_as(stamp, Vec::new());
         }
-        Ok(())
     }
 
     /// A stamp came in that is too far ahead.
@@ -177,13 +178,9 @@ impl<S: Crdt> Session<S> {
         } else if let Some(table) = beat.table {
             let base = told.clone();
             for (id, differences) in table {
-                let mut vector = VersionVector::new();
-                for (id, stamp) in &base {
-                    if !differences.iter().any(|(other, _)| other == id) {
-                        vector.raise(id, stamp);
-                    }
-                }
-                vector.extend(differences);
+                let differing: BTreeSet<ReplicaId> = differences.iter().map(|(id, _)| *id).collect();
+                let alike = base.iter().filter(|(id, _)| !differing.contains(id));
+                let vector: VersionVector = alike.chain(differences).collect();
                 // Who told it to the peer is not the peer, and may be told otherwise soon.
                 if let Err(error @ MergeError::TooManyReplicas { .. }) = shared.report(now_ms, id, &vector) {
                     return Err(error.into());
@@ -348,7 +345,12 @@ impl<S: Crdt> Session<S> {
             shared.merges += 1;
             shared.version += 1;
         }
-        self.peer_holds(shared, now_ms)
+        // It held all of that when it sent it.
+        if let Some(peer) = &self.peer {
+            let _ = shared.report(now_ms, peer.id, &to);
+            shared.version += 1;
+        }
+        Ok(())
     }
 
     /// Tries again what could not be merged when it came.

@@ -110,6 +110,10 @@ impl<S: Crdt> Session<S> {
             let (next, last) = pending.gathered()?;
             Some((*id, Gathered { next, last }))
         });
+        let lost = self.peer.as_ref().zip(self.outbound.as_ref()).map(|(peer, outbound)| {
+            let known = shared.replica.known_vector(&peer.id);
+            known.iter().filter(|(id, stamp)| *stamp > outbound.confirmed().get(id)).collect()
+        });
         Hello {
             versions: VERSIONS,
             cluster: config.cluster,
@@ -124,6 +128,7 @@ impl<S: Crdt> Session<S> {
             epoch: shared.epoch().number,
             pending: pending.collect(),
             peers: around.connected.to_vec(),
+            lost: lost.unwrap_or_default(),
         }
     }
 

@@ -165,7 +165,16 @@ impl<S: Subject> World<S> {
     pub(super) fn can_find_out(&self, slot: usize, other: usize) -> bool {
         let process = &self.processes[slot];
         let Some(Quarantine { id, .. }) = &process.quarantine else { return false };
-        self.processes[other].is_running() && self.holds_unknown(slot, *id, other)
+        self.processes[other].is_running()
+            && (self.holds_unknown(slot, *id, other) || self.was_told_more(slot, *id, other))
+    }
+
+    /// Whether a process knows that more was held under an id than `slot` holds.
+    fn was_told_more(&self, slot: usize, id: ReplicaId, other: usize) -> bool {
+        let Some(machine) = self.processes[other].machine() else { return false };
+        let known = machine.endpoint.replica().known_vectors().into_iter().filter(|(known, _)| *known == id);
+        let mut entries = known.flat_map(|(_, vector)| vector.iter().collect::<Vec<_>>());
+        entries.any(|(id, stamp)| stamp > self.processes[slot].view.ids.get(&id))
     }
 
     fn holds_unknown(&self, slot: usize, id: ReplicaId, other: usize) -> bool {
@@ -195,7 +204,8 @@ impl<S: Subject> World<S> {
                 && is_late
                 && !others
                     .clone()
-                    .any(|other| !self.processes[other].is_gone() && self.holds_unknown(slot, id, other));
+                    .filter(|other| !self.processes[*other].is_gone())
+                    .any(|other| self.holds_unknown(slot, id, other) || self.was_told_more(slot, id, other));
             if is_found_out && is_stored || is_unknown {
                 self.note(|| format!("{slot} may meet everyone again, found out: {is_found_out}"));
                 self.processes[slot].quarantine = None;

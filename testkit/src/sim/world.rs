@@ -242,6 +242,7 @@ impl<S: Subject> World<S> {
     /// Looks at what came of an input.
     pub(super) fn digest(&mut self, slot: usize, mut done: Done) -> Result<Done, Stop> {
         self.observe(slot)?;
+        self.look_at_reports(slot)?;
         for (link, frame) in std::mem::take(&mut done.frames) {
             self.send(slot, link, frame);
         }
@@ -296,6 +297,20 @@ impl<S: Subject> World<S> {
         let line = (vector.clone(), view.ids.clone());
         (process.vector, process.view) = (vector, view);
         self.note(|| format!("{slot} holds {:?}, that is {:?}", line.0, line.1));
+        Ok(())
+    }
+
+    /// What a process knows others to hold they must hold, or have held before they were rolled back.
+    fn look_at_reports(&self, slot: usize) -> Result<(), Stop> {
+        let Stage::Running(machine) = &self.processes[slot].stage else { return Ok(()) };
+        for (id, vector) in machine.endpoint.replica().known_vectors() {
+            let is_it = |process: &&Process<S>| process.is_running() && process.id == id && process.quarantine.is_none();
+            let Some(process) = self.processes.iter().find(is_it) else { continue };
+            if let Some((author, stamp)) = vector.iter().find(|(author, stamp)| *stamp > process.view.ids.get(author)) {
+                let held = process.view.ids.get(&author);
+                return Err(Stop::Fault(format!("{slot} believes that {id} holds {author} up to {stamp}, not {held}")));
+            }
+        }
         Ok(())
     }
 
