@@ -69,6 +69,11 @@ impl Truth {
         self.parted.insert(label, from);
     }
 
+    /// Whether several copies wrote, or could have written, under an id.
+    pub(super) fn has_copies(&self, id: ReplicaId) -> bool {
+        self.parted.keys().any(|label| self.first_ids.get(label) == Some(&id))
+    }
+
     /// Whether a copy, when it made its commit `stamp`, had made the one that is called `label`: by itself, or before it parted.
     fn has_made(&self, mut copy: ReplicaId, mut stamp: Timestamp, label: &Label) -> bool {
         while copy != label.0 {

@@ -300,15 +300,18 @@ impl<S: Subject> World<S> {
         Ok(())
     }
 
-    /// What a process knows others to hold they must hold, or have held before they were rolled back.
+    /// What a process knows others to hold they must hold. Of an id that was ever used twice nobody can say that.
     fn look_at_reports(&self, slot: usize) -> Result<(), Stop> {
         let Stage::Running(machine) = &self.processes[slot].stage else { return Ok(()) };
         for (id, vector) in machine.endpoint.replica().known_vectors() {
-            let is_it = |process: &&Process<S>| process.is_running() && process.id == id && process.quarantine.is_none();
-            let Some(process) = self.processes.iter().find(is_it) else { continue };
-            if let Some((author, stamp)) = vector.iter().find(|(author, stamp)| *stamp > process.view.ids.get(author)) {
+            let is_it = |process: &&Process<S>| process.is_running() && process.id == id;
+            let process = self.processes.iter().find(is_it);
+            let Some(process) = process.filter(|_| !self.truth.has_copies(id)) else { continue };
+            let is_more = |(author, stamp): &(_, _)| *stamp > process.view.ids.get(author);
+            if let Some((author, stamp)) = vector.iter().find(is_more) {
                 let held = process.view.ids.get(&author);
-                return Err(Stop::Fault(format!("{slot} believes that {id} holds {author} up to {stamp}, not {held}")));
+                let fault = format!("{slot} believes that {id} holds {author} up to {stamp}, not {held}");
+                return Err(Stop::Fault(fault));
             }
         }
         Ok(())
