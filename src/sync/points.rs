@@ -13,7 +13,7 @@ use crate::sync::frame::Points;
 /// How many commits of one replica are remembered.
 const MOST: usize = 4096;
 /// How many of those that all members have seen.
-const MOST_STABLE: usize = 512;
+pub(crate) const MOST_STABLE: usize = 512;
 /// How many are passed on with one delta.
 pub(crate) const MOST_AT_ONCE: usize = 1024;
 

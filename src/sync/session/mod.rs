@@ -5,6 +5,7 @@ mod receiving;
 mod sending;
 
 use crate::causal::id::ReplicaId;
+use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::sync::audit::Auditing;
 use crate::sync::error::LinkId;
@@ -15,6 +16,9 @@ use crate::sync::shared::Shared;
 
 /// How many of a peer's own commits it is told of to begin with, for it to see whether they are its own.
 const NEWEST_POINTS: usize = 16;
+
+/// How many answers may wait to be sent, but for those to one frame.
+const MOST_ANSWERS: usize = 16;
 
 /// One link, and what is known of who is at its other end.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub(crate) struct Session<S> {
     heard_ms: u64,
     /// Whose stamps were refused, being of the future.
     ahead: Option<ReplicaId>,
+    /// A commit under the peer's id that is held here, and of which the peer has not shown yet that it is its own.
+    unproven: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +130,7 @@ impl<S: Crdt> Session<S> {
             rows: 0,
             heard_ms: now_ms,
             ahead: None,
+            unproven: None,
         }
     }
 

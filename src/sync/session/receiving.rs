@@ -12,8 +12,9 @@ use crate::sync::error::SyncError;
 use crate::sync::event::{SchemaConflict, SyncEvent};
 use crate::sync::frame::{Beat, Frame, Hello, Points, Progress, Refusal, Told};
 use crate::sync::inbound::{Incoming, Parked};
+use crate::sync::points::MOST_STABLE;
 use crate::sync::session::greeting::ahead;
-use crate::sync::session::{Session, State};
+use crate::sync::session::{MOST_ANSWERS, Session, State};
 use crate::sync::shared::{Shared, hash_of};
 
 impl<S: Crdt> Session<S> {
@@ -27,6 +28,9 @@ impl<S: Crdt> Session<S> {
         let Some(frame) = Frame::read(bytes, self.seal())? else {
             return Ok(());
         };
+        // Who asks again and again, and takes no answer, is owed the latest.
+        let surplus = self.answers.len().saturating_sub(MOST_ANSWERS);
+        self.answers.drain(..surplus);
         self.idle_at = 0;
         match frame {
             Frame::Hello(hello) => return self.greeted(shared, now_ms, *hello, is_known_elsewhere),
@@ -70,19 +74,28 @@ impl<S: Crdt> Session<S> {
                 self.vector_came(shared, now_ms, request.vector())?;
                 let own = shared.told();
                 if let Some(outbound) = &mut self.outbound {
-                    outbound.restart(&request, pending, &own, shared.config(), now_ms);
+                    outbound.restart(pending, &own, shared.config(), now_ms);
                 }
                 Ok(())
             }
             Frame::Beat(beat) => self.beat_came(shared, now_ms, *beat),
             Frame::AskPoints { id } => {
                 let mut points = shared.ledger.of(&id).to_vec();
-                points.push(shared.replica.vector().get(&id));
+                if id == shared.replica.id() {
+                    // What was committed before there was an endpoint, too.
+                    let own = shared.replica.commit_points(Timestamp::ZERO, Timestamp::MAX);
+                    let before = own.len().saturating_sub(MOST_STABLE);
+                    points.extend(own.skip(before));
+                }
+                points.push(shared.replica.seen(&id));
                 self.answers.push(Frame::Points(Told { id, points }));
                 Ok(())
             }
             Frame::Points(told) => {
                 let is_ours = told.id == shared.replica.id();
+                if self.peer.as_ref().is_some_and(|peer| peer.id == told.id) {
+                    self.proves(shared, now_ms, &told.points);
+                }
                 if is_ours && let Err(error) = shared.replica.check_commit_points(&told.points) {
                     shared.doubt_if(&error);
                 }
@@ -105,7 +118,21 @@ impl<S: Crdt> Session<S> {
         }
     }
 
-    /// The peer said what it holds.
+    /// The peer said what it committed itself.
+    fn proves(&mut self, shared: &Shared<S>, now_ms: u64, points: &[Timestamp]) {
+        let Some(unproven) = self.unproven else {
+            return;
+        };
+        // Of very many it does not remember the first.
+        let is_forgotten = points.len() >= MOST_STABLE && points.iter().all(|point| *point > unproven);
+        if points.contains(&unproven) || is_forgotten {
+            self.unproven = None;
+            // What it has sent meanwhile was not taken.
+            self.inbound.miss(now_ms, shared.merges, shared.config());
+        }
+    }
+
+    /// The peer said what it holds. What cannot be true of it confirms nothing.
     pub(super) fn vector_came(
         &mut self,
         shared: &mut Shared<S>,
@@ -118,9 +145,15 @@ impl<S: Crdt> Session<S> {
         let id = peer.id;
         match shared.report(now_ms, id, vector) {
             Err(MergeError::NotIssued { .. }) => return Ok(()),
-            Err(MergeError::TooFarAhead { id: ahead, stamp, .. }) => {
+            Err(MergeError::TooFarAhead { id: ahead, stamp, bound_ms }) => {
                 self.came_from_ahead(shared, now_ms, ahead, stamp);
-                return Ok(());
+                // Of the others it may hold what it says.
+                let own = shared.replica.id();
+                let is_credible = |(id, stamp): &(ReplicaId, Timestamp)| {
+                    *id == own || stamp.millis() <= bound_ms || *stamp <= shared.replica.seen(id)
+                };
+                let credible = vector.iter().filter(is_credible).collect();
+                return self.vector_came(shared, now_ms, &credible);
             }
             Err(error) => return Err(error.into()),
             Ok(()) => {}
@@ -162,6 +195,11 @@ impl<S: Crdt> Session<S> {
         let id = peer.id;
         let peer_id = id;
         self.told.is_asked |= beat.asks;
+        if let Some(unproven) = self.unproven {
+            // What was asked was lost, or the answer.
+            self.answers.push(Frame::Points(Told { id, points: vec![unproven] }));
+            self.answers.push(Frame::AskPoints { id });
+        }
         self.look_at_clocks(shared, now_ms);
         if let Some(vector) = &beat.news {
             self.vector_came(shared, now_ms, vector)?;
@@ -206,7 +244,7 @@ impl<S: Crdt> Session<S> {
         progress: Progress,
         message: &[u8],
     ) -> Result<(), SyncError> {
-        if self.state != State::Open || shared.doubt.is_some() {
+        if self.state != State::Open || shared.doubt.is_some() || self.unproven.is_some() {
             return Ok(());
         }
         let what = Incoming::Message(message.to_vec());
