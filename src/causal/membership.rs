@@ -210,9 +210,9 @@ impl Membership {
         known.map(|(_, known)| known.counting.resolved(links))
     }
 
-    /// What the other members certainly hold, as they said it; `None` for one of whom nothing is known.
-    fn others(&self, own_id: &ReplicaId) -> impl Iterator<Item = (ReplicaId, Option<&Seen>)> {
-        let others = self.members.iter().filter(move |member| *member != own_id);
+    /// What the members but some certainly hold, as they said it; `None` for one of whom nothing is known.
+    fn others(&self, but: &[&ReplicaId]) -> impl Iterator<Item = (ReplicaId, Option<&Seen>)> {
+        let others = self.members.iter().filter(|member| !but.contains(member));
         others.map(|member| {
             let known = self.place(member).ok().and_then(|place| self.known.get(place));
             (*member, known.map(|(_, known)| &known.counting))
@@ -221,10 +221,25 @@ impl Membership {
 
     /// What every member has seen. Nothing, if there are no members.
     pub(crate) fn stable_cut(&self, own_id: &ReplicaId, own: &Frontier, links: &Links) -> Frontier {
+        self.cut_of(&[own_id], own, links)
+    }
+
+    /// What every member but one has seen.
+    pub(crate) fn stable_cut_without(
+        &self,
+        member: &ReplicaId,
+        own_id: &ReplicaId,
+        own: &Frontier,
+        links: &Links,
+    ) -> Frontier {
+        self.cut_of(&[own_id, member], own, links)
+    }
+
+    fn cut_of(&self, but: &[&ReplicaId], own: &Frontier, links: &Links) -> Frontier {
         let mut cut = if self.members.is_empty() { Frontier::default() } else { own.clone() };
         // One for all members: there may be hundreds, and this is asked at each heartbeat.
         let mut held = Frontier::default();
-        for (_, seen) in self.others(own_id) {
+        for (_, seen) in self.others(but) {
             let Some(seen) = seen else {
                 return Frontier::default();
             };
@@ -243,7 +258,7 @@ impl Membership {
                 !own.within(&held)
             })
         };
-        self.others(own_id).filter(is_behind).map(|(id, _)| id).collect()
+        self.others(&[own_id]).filter(is_behind).map(|(id, _)| id).collect()
     }
 
     /// Gives each origin the number that its id has in another table.
