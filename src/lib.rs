@@ -136,6 +136,7 @@ pub use replica::committed::{Committed, Forgotten, Merged};
 pub use replica::config::Config;
 pub use replica::error::{MergeError, ReissueError, TransactError, WriteError};
 pub use replica::held::{Digest, Snapshot};
+pub use replica::kept::Kept;
 pub use replica::reissue::{Reissued, Stamps};
 pub use replica::request::Request;
 pub use sync::concern::{ConcernId, Held, Holders, Need};

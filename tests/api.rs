@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use driftless::{
     Chunks, ClockError, Committed, Config, Counter, CounterOverflow, Crdt, Datum, DecodeError, Delta,
-    Document, DocumentError, Elements, EncodeError, Entries, Flag, Forgotten, HybridClock, LwwRegister,
+    Document, DocumentError, Elements, EncodeError, Entries, Flag, Forgotten, HybridClock, Kept, LwwRegister,
     MergeError, MergeMap, Merged, MvRegister, OrSet, PendingDelta, PendingError, Replica, ReplicaId,
     Snapshot, Timestamp, TransactError, Value, VersionVector, WriteError, Writer,
 };
@@ -78,6 +78,7 @@ fn what_is_held_can_be_read_on_any_thread() {
     check::<Committed<()>>();
     check::<Merged>();
     check::<Forgotten>();
+    check::<Kept>();
     check::<Config>();
     check::<HybridClock>();
     check::<VersionVector>();

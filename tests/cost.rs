@@ -286,8 +286,7 @@ fn forgetting_nothing_takes_no_more_than_a_few_vectors() {
     eu.set_members(eu.vector().iter().map(|(id, _)| id));
     assert!(eu.forget().marks == 0);
     let bytes = measure(|| _ = eu.forget()).bytes_total;
-    // Since vectors leave out closed ids each one is written out in full to be compared: eight bytes for each of 300 x 300.
-    assert!(bytes < 800_000, "{bytes} bytes for forgetting nothing of 300 replicas");
+    assert!(bytes < 100_000, "{bytes} bytes for forgetting nothing of 300 replicas");
 }
 
 #[test]

@@ -23,6 +23,11 @@ impl Frontier {
         frontier
     }
 
+    /// Forgets all entries, and keeps the room for them.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Lowers each entry to that of `other`.
     pub(crate) fn meet(&mut self, other: &Frontier) {
         for (index, time) in self.0.iter_mut().enumerate() {

@@ -76,9 +76,16 @@ impl Seen {
 
     /// What it says, with the closed ids that it leaves out.
     fn resolved(&self, links: &Links) -> Frontier {
-        let mut frontier = self.to_frontier();
-        links.resolve(&mut frontier);
+        let mut frontier = Frontier::default();
+        self.resolve_into(&mut frontier, links);
         frontier
+    }
+
+    /// Makes `frontier` what it says, with the closed ids that it leaves out.
+    fn resolve_into(&self, frontier: &mut Frontier, links: &Links) {
+        frontier.clear();
+        self.iter().for_each(|dot| frontier.raise(dot));
+        links.resolve(frontier);
     }
 
     /// Leaves out the closed ids that follow from the rest.
@@ -203,35 +210,55 @@ impl Membership {
         known.map(|(_, known)| known.counting.resolved(links))
     }
 
-    /// What the other members certainly hold, one after the other; `None` for one of whom nothing is known.
-    fn others<'a>(
-        &'a self,
-        own_id: &'a ReplicaId,
-        links: &'a Links,
-    ) -> impl Iterator<Item = (ReplicaId, Option<Frontier>)> + 'a {
-        let others = self.members.iter().filter(move |member| *member != own_id);
-        others.map(|member| (*member, self.counting(member, links)))
+    /// What the members but some certainly hold, as they said it; `None` for one of whom nothing is known.
+    fn others(&self, but: &[&ReplicaId]) -> impl Iterator<Item = (ReplicaId, Option<&Seen>)> {
+        let others = self.members.iter().filter(|member| !but.contains(member));
+        others.map(|member| {
+            let known = self.place(member).ok().and_then(|place| self.known.get(place));
+            (*member, known.map(|(_, known)| &known.counting))
+        })
     }
 
     /// What every member has seen. Nothing, if there are no members.
     pub(crate) fn stable_cut(&self, own_id: &ReplicaId, own: &Frontier, links: &Links) -> Frontier {
+        self.cut_of(&[own_id], own, links)
+    }
+
+    /// What every member but one has seen.
+    pub(crate) fn stable_cut_without(
+        &self,
+        member: &ReplicaId,
+        own_id: &ReplicaId,
+        own: &Frontier,
+        links: &Links,
+    ) -> Frontier {
+        self.cut_of(&[own_id, member], own, links)
+    }
+
+    fn cut_of(&self, but: &[&ReplicaId], own: &Frontier, links: &Links) -> Frontier {
         let mut cut = if self.members.is_empty() { Frontier::default() } else { own.clone() };
-        for (_, seen) in self.others(own_id, links) {
-            match seen {
-                Some(seen) => cut.meet(&seen),
-                None => return Frontier::default(),
-            }
+        // One for all members: there may be hundreds, and this is asked at each heartbeat.
+        let mut held = Frontier::default();
+        for (_, seen) in self.others(but) {
+            let Some(seen) = seen else {
+                return Frontier::default();
+            };
+            seen.resolve_into(&mut held, links);
+            cut.meet(&held);
         }
         cut
     }
 
     /// The members that are not known to hold all of `own`: whoever stays in this list keeps all from forgetting.
     pub(crate) fn behind(&self, own_id: &ReplicaId, own: &Frontier, links: &Links) -> Vec<ReplicaId> {
-        let others = self.others(own_id, links);
-        others
-            .filter(|(_, seen)| !seen.as_ref().is_some_and(|seen| own.within(seen)))
-            .map(|(id, _)| id)
-            .collect()
+        let mut held = Frontier::default();
+        let is_behind = |(_, seen): &(ReplicaId, Option<&Seen>)| {
+            seen.is_none_or(|seen| {
+                seen.resolve_into(&mut held, links);
+                !own.within(&held)
+            })
+        };
+        self.others(&[own_id]).filter(is_behind).map(|(id, _)| id).collect()
     }
 
     /// Gives each origin the number that its id has in another table.

@@ -334,7 +334,7 @@ impl Crdt for Counter {
 
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         let had_residue = self.has_residue();
-        self.cell.prune(pruning.cut, &pruning.floor, &mut pruning.dropped);
+        pruning.cell(&mut self.cell);
         if let Some(records) = self.removed.take() {
             let mut records = records.into_vec();
             let marks = self.cell.marks();

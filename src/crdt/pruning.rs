@@ -2,12 +2,15 @@
 
 use std::cell::OnceCell;
 
-use crate::causal::dot::Marks;
+use serde::Serialize;
+
+use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::causal::id::ReplicaId;
 use crate::causal::link::Links;
 use crate::causal::membership::Membership;
 use crate::causal::origin::{Origin, Origins};
+use crate::cell::Cell;
 
 /// What forgetting knows and has done.
 #[doc(hidden)]
@@ -24,6 +27,45 @@ pub struct Pruning<'a> {
     pub(crate) rows: usize,
     /// How many cells and rows lost their marks.
     pub(crate) marks: usize,
+    /// What the marks and rows took, if that is asked for.
+    pub(crate) weighed: Option<Weighed>,
+}
+
+impl Pruning<'_> {
+    /// Forgets the marks of a cell, if they are stable. Returns whether marks are left that can be forgotten later.
+    pub(crate) fn cell<T>(&mut self, cell: &mut Cell<T>) -> bool {
+        let before = self.weighed.as_ref().map(|_| cell.marks().len());
+        let has_residue = cell.prune(self.cut, &self.floor, &mut self.dropped);
+        if let Some(before) = before {
+            self.weigh_marks(before.saturating_sub(cell.marks().len()));
+        }
+        has_residue
+    }
+
+    /// Takes note of marks that are gone.
+    pub(crate) fn weigh_marks(&mut self, count: usize) {
+        if let Some(weighed) = &mut self.weighed {
+            weighed.bytes = weighed.bytes.saturating_add(count.saturating_mul(size_of::<Dot>()));
+        }
+    }
+
+    /// Takes note of a row that is gone, which took so many bytes beside what its key has elsewhere.
+    pub(crate) fn weigh_row<K: Serialize>(&mut self, key: &K, bytes: usize) {
+        if let Some(Weighed { bytes: all, key: written }) = &mut self.weighed {
+            written.clear();
+            // A key that cannot be written is told of when it is to be shipped.
+            let _ = rmp_serde::encode::write(written, key);
+            *all = all.saturating_add(bytes).saturating_add(written.len());
+        }
+    }
+}
+
+/// What was forgotten, in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Weighed {
+    pub(crate) bytes: usize,
+    /// The key that was written last.
+    key: Vec<u8>,
 }
 
 /// For each origin, what it is known to have seen when nothing of it was under way any more. Few are ever asked for.

@@ -227,7 +227,7 @@ macro_rules! register {
 
             fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
                 let had_residue = self.cell.has_residue();
-                let has_residue = self.cell.prune(pruning.cut, &pruning.floor, &mut pruning.dropped);
+                let has_residue = pruning.cell(&mut self.cell);
                 pruning.marks += usize::from(had_residue && !has_residue);
                 has_residue
             }

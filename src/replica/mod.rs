@@ -6,6 +6,7 @@ pub(crate) mod committed;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod held;
+pub(crate) mod kept;
 pub(crate) mod reissue;
 pub(crate) mod request;
 
@@ -772,6 +773,7 @@ impl<S: Crdt> Replica<S> {
             dropped: std::mem::take(dropped),
             rows: 0,
             marks: 0,
+            weighed: None,
         };
         // As in a merge: a panic can only come from the application's own types.
         self.is_poisoned = true;

@@ -12,9 +12,24 @@ use crate::replica::request::Request;
 use crate::sync::error::SyncError;
 use crate::sync::points::MOST_AT_ONCE;
 use crate::wire::column::{self, read_varint, write_varint};
+use crate::wire::decode::Decoder;
+use crate::wire::limits::Limits;
 
 /// The versions of the protocol that this release speaks, the oldest and the newest.
 pub(crate) const VERSIONS: (u16, u16) = (1, 1);
+
+/// What may stand in a body. It is as long as the transport lets it be, and nothing in it is nested deeper than lists in pairs in
+/// lists.
+const SHAPE: Limits = Limits {
+    message_bytes: usize::MAX,
+    transfer_bytes: usize::MAX,
+    memory_bytes: usize::MAX,
+    depth: 16,
+    elements: usize::MAX,
+    siblings: 0,
+    text_bytes: usize::MAX,
+    replicas: 0,
+};
 
 /// The longest name of a region.
 const REGION_BYTES: usize = 256;
@@ -311,9 +326,12 @@ fn write<T: Serialize>(body: &T, out: &mut Vec<u8>) -> Result<(), SyncError> {
 }
 
 /// Reads a body, all of it.
-fn read<T: DeserializeOwned + Serialize>(mut body: &[u8], what: &'static str) -> Result<T, SyncError> {
-    let read = rmp_serde::from_read(&mut body).map_err(|_| broken(what))?;
-    if body.is_empty() { Ok(read) } else { Err(broken(what)) }
+fn read<T: DeserializeOwned>(body: &[u8], what: &'static str) -> Result<T, SyncError> {
+    // Its shape is looked through before anything is made of it: no length takes memory that the bytes do not fill.
+    let mut decoder = Decoder::new(body, &SHAPE).map_err(|_| broken(what))?;
+    let read = decoder.value().map_err(|_| broken(what))?;
+    decoder.finish().map_err(|_| broken(what))?;
+    Ok(read)
 }
 
 fn varint(rest: &mut &[u8], what: &'static str) -> Result<u64, SyncError> {

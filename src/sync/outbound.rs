@@ -219,13 +219,11 @@ impl<S: Crdt> Outbound<S> {
     /// The peer lacks what a delta goes on from: all is sent again that it does not hold, by whomever it came.
     pub(crate) fn restart(
         &mut self,
-        request: &Request,
         pending: Option<Gathered>,
         own: &VersionVector,
         config: &SyncConfig,
         now_ms: u64,
     ) {
-        self.confirm(request.vector(), config, now_ms);
         self.naming = None;
         self.authors = own.iter().map(|(id, stamp)| (id, Author::lost(stamp, config, now_ms))).collect();
         let is_resumed = match (&mut self.transfer, pending) {

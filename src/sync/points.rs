@@ -13,7 +13,7 @@ use crate::sync::frame::Points;
 /// How many commits of one replica are remembered.
 const MOST: usize = 4096;
 /// How many of those that all members have seen.
-const MOST_STABLE: usize = 512;
+pub(crate) const MOST_STABLE: usize = 512;
 /// Of how many replicas that nobody uses any more.
 const MOST_UNUSED: usize = 64;
 /// How many are passed on with one delta.

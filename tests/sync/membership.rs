@@ -1,7 +1,7 @@
 //! Who joins, leaves, is evicted, returns, or just falls silent, and what the others forget meanwhile.
 
 use driftless::{
-    Config, Crdt, Endpoint, Held, Holders, LinkState, LwwRegister, MergeMap, Need, Replica, SyncConfig,
+    Config, Crdt, Endpoint, Held, Holders, Kept, LinkState, LwwRegister, MergeMap, Need, Replica, SyncConfig,
     SyncEvent, Timestamp,
 };
 
@@ -214,6 +214,81 @@ fn t50_one_of_fifty_is_silent_for_thirty_days_is_named_and_costs_no_more_than_ke
     net.run(48 * HOUR_MS);
     assert!(net.is_converged());
     assert_eq!((rows(&net, 49), read(&net, 49, 1_029)), (31, Some(1)));
+}
+
+/// What one keeps for another, by the id of its member: what that has not seen, and what nobody else is waited for with.
+fn kept(net: &Net<Texts>, at: usize, who: usize) -> Option<(Kept, Kept)> {
+    let blocking = net.ends[at].blocking();
+    let blocking = blocking.iter().find(|blocking| blocking.member == member(who))?;
+    Some((blocking.unseen, blocking.alone))
+}
+
+fn counts(kept: Kept) -> (usize, usize) {
+    (kept.rows, kept.marks)
+}
+
+#[test]
+fn what_a_silent_member_costs_is_what_is_forgotten_once_it_is_evicted() {
+    let mut net: Net<Texts> = Net::new(4, |_, config| config.audit_ms = 1_000_000);
+    net.mesh();
+    for key in 0..1_000 {
+        set(&mut net, 0, key, 1);
+    }
+    net.run(5_000);
+    assert!(net.ends[0].blocking().is_empty());
+    // 3 misses it when 30 of 1,000 are removed, and 20 are written by another replica; then 2 falls silent, too, and misses 5
+    // more.
+    net.isolate(3);
+    (0..30).for_each(|key| remove(&mut net, 0, key));
+    for key in 100..120 {
+        set(&mut net, 1, key, 2);
+    }
+    net.run(5_000);
+    let (unseen, alone) = kept(&net, 0, 3).expect("it is waited for");
+    // A removed row has the mark of its removal, which is later than that of what was in it and by the same replica. A text that
+    // was written over has one of each writer.
+    assert_eq!((counts(unseen), counts(alone)), ((30, 50), (30, 50)));
+    assert_eq!(unseen, alone);
+    let marks = 16 * (30 + 20);
+    assert!((marks + 30 * 32..marks + 30 * 128).contains(&alone.bytes), "{} bytes", alone.bytes);
+    assert!(kept(&net, 0, 1).is_none() && kept(&net, 0, 2).is_none());
+    net.isolate(2);
+    (200..205).for_each(|key| remove(&mut net, 0, key));
+    net.run(5_000);
+    // What neither of them has seen is kept for both, and for neither alone.
+    let [two, three] = [2, 3].map(|who| kept(&net, 0, who).expect("it is waited for"));
+    assert_eq!([two.0, three.0].map(counts), [(5, 5), (35, 55)]);
+    assert_eq!([two.1, three.1].map(counts), [(0, 0), (30, 50)]);
+    assert_eq!(three.1, alone);
+    assert_eq!((two.1.bytes, two.0.bytes), (0, three.0.bytes - three.1.bytes));
+    // As is said, so it is.
+    assert_eq!(rows(&net, 0), 1_000);
+    net.evict(&[0], 3);
+    net.run(5_000);
+    assert_eq!(rows(&net, 0), 970);
+    let last = kept(&net, 0, 2).expect("it is waited for");
+    assert_eq!((counts(last.0), last.0), ((5, 5), last.1));
+    net.evict(&[0], 2);
+    net.run(5_000);
+    assert_eq!(rows(&net, 0), 965);
+    assert!(net.ends[0].blocking().is_empty());
+    // Looking is not forgetting: 1 was not asked, and forgot the same.
+    assert!(net.agree(&[0, 1]) && rows(&net, 1) == 965);
+}
+
+#[test]
+fn what_long_keys_cost_is_told_in_bytes() {
+    let mut net: Net<MergeMap<String, LwwRegister<i64>>> = Net::new(3, |_, _| {});
+    net.mesh();
+    net.run(3_000);
+    net.isolate(1);
+    let keys: Vec<String> = (0..100).map(|key| format!("{key:01000}")).collect();
+    net.write(0, |texts| keys.iter().for_each(|key| texts.update(key, |text| text.set(1))));
+    net.write(0, |texts| keys.iter().for_each(|key| assert!(texts.remove(key))));
+    net.run(3_000);
+    let [blocking] = &net.ends[0].blocking()[..] else { panic!("it is one") };
+    assert_eq!((blocking.alone.rows, blocking.alone.marks), (100, 100));
+    assert!((100_000..130_000).contains(&blocking.alone.bytes), "{} bytes", blocking.alone.bytes);
 }
 
 /// Two that have forgotten much; and one that joins, whose clock is slow, with what it wrote before it knew of them.

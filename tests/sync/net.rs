@@ -166,6 +166,18 @@ impl<S: Crdt> Net<S> {
         self.ends[at].succeed(clock, former).expect("it is legal");
     }
 
+    /// All that one holds is lost, and it begins anew under a fresh id. What goes on at the other ends of its links stays.
+    pub(crate) fn wipe(&mut self, at: usize) {
+        self.begin_anew(at, None);
+        let links: Vec<LinkId> =
+            self.links.keys().filter(|(from, _)| *from == at).map(|(_, link)| *link).collect();
+        let clock = self.clock(at);
+        for link in links {
+            self.ends[at].link_up(clock, link, None, 104_729 * (self.restarts as u64 + link.0));
+        }
+        self.pump(at);
+    }
+
     fn begin_anew(&mut self, at: usize, image: Option<&[u8]>) {
         self.restarts += 1;
         let fresh = id(0x1000 * self.restarts + at);

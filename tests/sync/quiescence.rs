@@ -50,6 +50,36 @@ fn b51_whichever_frame_is_lost_the_exchange_ends_and_both_hold_the_same() {
     }
 }
 
+#[test]
+fn b51_one_is_wiped_and_the_other_goes_on_with_its_session() {
+    for after_ms in [0, 10, 25, 45, 65, 100, 200, 1_000, 30_000] {
+        for wiped in [0, 1] {
+            let mut net: Net<Names> = Net::new(2, |_, config| {
+                config.chunk_bytes = 256;
+                config.window_bytes = 1_024;
+                config.audit_ms = 1_000_000;
+            });
+            for key in 0..100 {
+                set(&mut net, 0, key, 1);
+                set(&mut net, 1, 100 + key, 1);
+            }
+            net.connect(0, 1);
+            net.run(after_ms);
+            let held = net.ends[1 - wiped].replica().state().len();
+            net.wipe(wiped);
+            set(&mut net, wiped, 250, 1);
+            net.run(30_000);
+            assert!(net.is_converged(), "{after_ms} {wiped}");
+            // What it had sent before it was wiped comes back, what was under way included; the rest is lost with it.
+            let left = net.ends[wiped].replica().state().len();
+            assert!([101, 201].contains(&left) && left > held, "{left} of {held}: {after_ms} {wiped}");
+            net.log.clear();
+            net.run(20_000);
+            assert!(net.log.iter().all(|(_, _, bytes)| bytes[0] == BEAT), "{after_ms} {wiped}");
+        }
+    }
+}
+
 /// Whoever has equal vectors holds the same.
 fn check(net: &Net<Sets>) {
     for a in 0..net.ends.len() {

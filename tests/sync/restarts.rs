@@ -1,10 +1,13 @@
 //! Processes that die and start again with what is on their disks.
 
-use driftless::{LwwRegister, MergeMap};
+use driftless::{
+    Config, Counter, Endpoint, LwwRegister, MergeError, MergeMap, Replica, SyncConfig, SyncEvent,
+};
 
-use crate::net::{DELAY_MS, DELTA, Fate, GAP, Net};
+use crate::net::{CLUSTER, DELAY_MS, DELTA, Fate, GAP, Net, id, member};
 
 type Names = MergeMap<u16, LwwRegister<i64>>;
+type Counts = MergeMap<u8, Counter>;
 
 fn set(net: &mut Net<Names>, at: usize, key: u16, value: i64) {
     net.write(at, |names| names.update(&key, |name| name.set(value)));
@@ -12,6 +15,112 @@ fn set(net: &mut Net<Names>, at: usize, key: u16, value: i64) {
 
 fn read(net: &Net<Names>, at: usize, key: u16) -> Option<i64> {
     net.ends[at].replica().state().get(&key).and_then(LwwRegister::latest).copied()
+}
+
+#[test]
+fn b18_after_a_crash_what_is_sent_begins_with_what_was_not_sent() {
+    for is_saved in [false, true] {
+        let mut net: Net<Names> = Net::new(2, |_, config| config.is_durable = true);
+        net.connect(0, 1);
+        for key in 0..1_000 {
+            set(&mut net, 0, key, 1);
+        }
+        let mut before = Vec::new();
+        for _ in 0..4 {
+            // What they write of themselves when they meet goes on disk, too.
+            before = net.save(0);
+            net.save(1);
+            net.run(1_500);
+        }
+        assert!(net.is_converged(), "what was sent is confirmed");
+        // Written, put on disk or not, and dead before a frame leaves.
+        set(&mut net, 0, 2_000, 1);
+        let disk = if is_saved { net.image(0) } else { before };
+        net.restart(0, &disk);
+        assert_eq!(read(&net, 1, 2_000), None);
+        net.log.clear();
+        net.connect(0, 1);
+        for _ in 0..3 {
+            // Who meets one that started again writes down under which id, which goes on disk before it is told.
+            net.save(0);
+            net.save(1);
+            net.run(1_500);
+        }
+        assert!(net.is_converged());
+        assert_eq!([0, 1].map(|at| read(&net, at, 2_000)), [is_saved.then_some(1); 2]);
+        let sent = net.log.iter().filter(|(from, _, bytes)| (*from, bytes[0]) == (0, DELTA));
+        let bytes: usize = sent.map(|(.., bytes)| bytes.len()).sum();
+        assert!(bytes < 2_000, "{bytes} bytes for one row");
+        set(&mut net, 0, 2_001, 1);
+        net.save(0);
+        net.run(1_000);
+        assert!(net.is_converged());
+        assert_eq!(net.ends[1].replica().state().len(), 1_001 + usize::from(is_saved));
+    }
+}
+
+#[test]
+fn b45_a_count_is_the_same_whoever_merges_it_and_however_old_a_store_comes_back() {
+    let mut net: Net<Counts> = Net::new(4, |_, _| {});
+    let add = |net: &mut Net<Counts>, at: usize, by: i64| {
+        net.write(at, |counts| counts.update(&7, |count| count.add(by)).expect("it is little"));
+    };
+    net.mesh();
+    for at in 0..4 {
+        add(&mut net, at, 10);
+    }
+    net.run(1_000);
+    let old = net.image(3);
+    let old_id = net.ends[3].replica().id();
+    add(&mut net, 3, 5);
+    net.run(1_000);
+    // 2 has not forgotten what the others have.
+    net.isolate(2);
+    net.evict(&[0, 1, 3], 2);
+    let disk = net.image(3);
+    net.restart(3, &disk);
+    net.connect(3, 0);
+    net.connect(3, 1);
+    net.run(10_000);
+    add(&mut net, 3, 1);
+    net.run(10_000);
+    for _ in 0..3 {
+        net.connect(2, 0);
+        net.connect(2, 3);
+        net.run(3_000);
+        net.isolate(2);
+    }
+    let value = |net: &Net<Counts>, at: usize| net.ends[at].replica().state().get(&7).map(Counter::value);
+    assert_eq!([0, 1, 2, 3].map(|at| value(&net, at)), [Some(46); 4]);
+    // A store of long ago, under a new id.
+    let mut replica = Replica::new(id(77), Config::default());
+    let saved = replica.decode(&old).expect("it is whole");
+    replica.merge(net.now_ms, saved.clone()).expect("nobody is it");
+    let stale = net.add(Endpoint::new(replica, SyncConfig::new(CLUSTER, member(3), "region-3")));
+    assert_eq!(value(&net, stale), Some(40));
+    net.connect(stale, 0);
+    net.connect(2, 0);
+    net.run(10_000);
+    assert_eq!([0, 1, 2, 3, 4].map(|at| value(&net, at)), [Some(46); 5]);
+    assert!(net.is_converged());
+    // Under its old id it does not even open ...
+    let mut replica: Replica<Counts> = Replica::new(old_id, Config::default());
+    assert!(matches!(replica.merge(net.now_ms, saved), Err(MergeError::NotIssued { .. })));
+    // ... and empty, it is stopped before anything of it is taken.
+    let fenced = net.add(Endpoint::new(replica, SyncConfig::new(CLUSTER, member(5), "region-5")));
+    add(&mut net, fenced, 1_000);
+    net.connect(fenced, 0);
+    net.run(10_000);
+    assert!(net.events[fenced].iter().any(|event| matches!(event, SyncEvent::IdInDoubt { .. })));
+    assert_eq!([0, 1, 2, 3, 4].map(|at| value(&net, at)), [Some(46); 5]);
+    assert!(net.agree(&[0, 1, 2, 3, 4]));
+    // Under an id of its own it counts, once.
+    let clock = net.clock(fenced);
+    net.ends[fenced].reidentify(clock, id(78)).expect("it is fresh");
+    net.pump(fenced);
+    net.run(10_000);
+    assert!(net.is_converged());
+    assert_eq!(value(&net, 2), Some(1_046));
 }
 
 #[test]

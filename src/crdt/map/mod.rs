@@ -435,7 +435,13 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
-        let (has_residue, removed) = self.rows.prune(|row| row.prune(pruning));
+        let (has_residue, removed) = self.rows.prune(|row| {
+            let has_residue = row.prune(pruning);
+            if row.is_bottom() {
+                pruning.weigh_row(&row.key, size_of::<Row<K, V>>());
+            }
+            has_residue
+        });
         pruning.rows += removed;
         has_residue
     }

@@ -124,6 +124,7 @@ impl<K: Key, V: Crdt> Row<K, V> {
                 pruning.dropped.raise(mark);
             }
             pruning.marks += 1;
+            pruning.weigh_marks(floor.len());
         }
         let outer = self.floor.as_ref().map(|floor| {
             let outer = pruning.floor.clone();

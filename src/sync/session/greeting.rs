@@ -1,6 +1,7 @@
 //! Who is at the other end, and whether anything is exchanged with it.
 
 use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::replica::error::MergeError;
 use crate::sync::error::SyncError;
@@ -73,7 +74,9 @@ impl<S: Crdt> Session<S> {
         self.is_enrolled = false;
         self.is_known = hello.echo == self.nonce;
         let limits = shared.replica.config().limits;
-        let mut outbound = Outbound::new(hello.request.clone(), shared.config(), now_ms);
+        // What it says to hold counts once it was looked at.
+        let unproven = hello.request.at(VersionVector::new());
+        let mut outbound = Outbound::new(unproven, shared.config(), now_ms);
         let gathered = hello.pending.iter().find(|(from, _)| *from == shared.replica.id());
         if let (Some((_, transfer)), Some((_, gathered))) = (shared.suspended.remove(&id), gathered) {
             outbound.resume(transfer, *gathered);
@@ -105,10 +108,11 @@ impl<S: Crdt> Session<S> {
             region: hello.region,
         });
         // Its vector may hide that it runs twice: where the last commits of both copies have one stamp.
+        let last = shared.replica.seen(&id);
         let points = shared.ledger.of(&id);
-        if !points.is_empty() {
-            let newest = points.get(points.len().saturating_sub(NEWEST_POINTS)..).unwrap_or_default();
-            self.answers.push(Frame::Points(Told { id, points: newest.to_vec() }));
+        let newest = points.get(points.len().saturating_sub(NEWEST_POINTS)..).unwrap_or_default();
+        if last > Timestamp::ZERO {
+            self.answers.push(Frame::Points(Told { id, points: [newest, &[last]].concat() }));
         }
         if hello.member == shared.config().member {
             shared.events.push_back(SyncEvent::SameMember { link: self.link, id });
@@ -159,10 +163,9 @@ impl<S: Crdt> Session<S> {
                 self.state = State::Open;
                 shared.events.push_back(SyncEvent::ClocksRight { link: self.link });
                 // What was not taken is lost.
-                let request = crate::replica::request::Request::from(VersionVector::new());
                 let own = shared.told();
                 if let Some(outbound) = &mut self.outbound {
-                    outbound.restart(&request, None, &own, shared.config(), now_ms);
+                    outbound.restart(None, &own, shared.config(), now_ms);
                 }
             }
             State::Greeting | State::Waiting | State::Open | State::Refused => {}

@@ -16,6 +16,9 @@ use crate::sync::shared::Shared;
 /// How many of a peer's own commits it is told of to begin with, for it to see whether they are its own.
 const NEWEST_POINTS: usize = 16;
 
+/// How many answers may wait to be sent, but for those to one frame.
+const MOST_ANSWERS: usize = 16;
+
 /// One link, and what is known of who is at its other end.
 #[derive(Debug)]
 pub(crate) struct Session<S> {

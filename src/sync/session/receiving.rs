@@ -14,8 +14,9 @@ use crate::sync::error::SyncError;
 use crate::sync::event::{SchemaConflict, SyncEvent};
 use crate::sync::frame::{Beat, Frame, Hello, Points, Progress, Refusal, Told};
 use crate::sync::inbound::{Incoming, Parked};
+use crate::sync::points::MOST_STABLE;
 use crate::sync::session::greeting::ahead;
-use crate::sync::session::{Session, State};
+use crate::sync::session::{MOST_ANSWERS, Session, State};
 use crate::sync::shared::{Shared, hash_of};
 
 impl<S: Crdt> Session<S> {
@@ -29,6 +30,9 @@ impl<S: Crdt> Session<S> {
         let Some(frame) = Frame::read(bytes, self.seal())? else {
             return Ok(());
         };
+        // Who asks again and again, and takes no answer, is owed the latest.
+        let surplus = self.answers.len().saturating_sub(MOST_ANSWERS);
+        self.answers.drain(..surplus);
         self.idle_at = 0;
         match frame {
             Frame::Hello(hello) => return self.greeted(shared, now_ms, *hello, is_known_elsewhere),
@@ -74,14 +78,20 @@ impl<S: Crdt> Session<S> {
                 self.vector_came(shared, now_ms, request.vector())?;
                 let own = shared.told();
                 if let Some(outbound) = &mut self.outbound {
-                    outbound.restart(&request, pending, &own, shared.config(), now_ms);
+                    outbound.restart(pending, &own, shared.config(), now_ms);
                 }
                 Ok(())
             }
             Frame::Beat(beat) => self.beat_came(shared, now_ms, *beat),
             Frame::AskPoints { id } => {
                 let mut points = shared.ledger.of(&id).to_vec();
-                points.push(shared.seen(&id));
+                if id == shared.replica.id() {
+                    // What was committed before there was an endpoint, too.
+                    let own = shared.replica.commit_points(Timestamp::ZERO, Timestamp::MAX);
+                    let before = own.len().saturating_sub(MOST_STABLE);
+                    points.extend(own.skip(before));
+                }
+                points.push(shared.replica.seen(&id));
                 self.answers.push(Frame::Points(Told { id, points }));
                 Ok(())
             }
@@ -109,7 +119,7 @@ impl<S: Crdt> Session<S> {
         }
     }
 
-    /// The peer said what it holds.
+    /// The peer said what it holds. What cannot be true of it confirms nothing.
     pub(super) fn vector_came(
         &mut self,
         shared: &mut Shared<S>,
@@ -122,9 +132,15 @@ impl<S: Crdt> Session<S> {
         let id = peer.id;
         match shared.report(now_ms, id, vector) {
             Err(MergeError::NotIssued { .. }) => return Ok(()),
-            Err(MergeError::TooFarAhead { id: ahead, stamp, .. }) => {
+            Err(MergeError::TooFarAhead { id: ahead, stamp, bound_ms }) => {
                 self.came_from_ahead(shared, now_ms, ahead, stamp);
-                return Ok(());
+                // Of the others it may hold what it says.
+                let own = shared.replica.id();
+                let is_credible = |(id, stamp): &(ReplicaId, Timestamp)| {
+                    *id == own || stamp.millis() <= bound_ms || *stamp <= shared.replica.seen(id)
+                };
+                let credible = vector.iter().filter(is_credible).collect();
+                return self.vector_came(shared, now_ms, &credible);
             }
             Err(error) => return Err(error.into()),
             Ok(()) => {}

@@ -68,8 +68,7 @@ impl Disk {
     }
 
     /// The process dies. Of what was being written `permille` of the bytes are there. A write that is to take the place of
-    /// all before
-    /// it goes beside it, so it is there whole or not at all. Returns whether something was being written.
+    /// all before it goes beside it, so it is there whole or not at all. Returns whether something was being written.
     pub(super) fn crash(&mut self, permille: u64) -> bool {
         let Some(Pending { bytes, replaces }) = self.pending.take() else { return false };
         let len = (bytes.len() as u64 * permille / 1_000) as usize;
@@ -133,6 +132,8 @@ fn record(bytes: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn written(disk: &mut Disk, records: &[&[u8]]) {
@@ -147,23 +148,32 @@ mod tests {
 
     #[test]
     fn a_crash_leaves_all_that_was_synced_and_cuts_off_what_is_torn() {
+        // Where the records that are being written end.
+        let ends = [0, HEAD + 5, HEAD + 5 + HEAD + 4];
+        let mut lengths = BTreeSet::new();
         for permille in 0..=1_000 {
             let mut disk = Disk::default();
             written(&mut disk, &[b"one", b"two"]);
             disk.write([b"three".as_slice(), b"four"], false);
             assert!(disk.crash(permille));
+            // 33 bytes are written, and the first 17 of them are a record.
+            let whole = match permille {
+                0..=515 => 0,
+                516..=999 => 1,
+                _ => 2,
+            };
+            let length = ends[2] * permille as usize / 1_000;
+            lengths.insert(length);
             let (read, torn) = texts(&mut disk);
-            assert!(
-                ["one", "two", "three", "four"]
-                    .starts_with(&read.iter().map(String::as_str).collect::<Vec<_>>())
-            );
-            assert!((2..=4).contains(&read.len()), "{permille}");
-            assert_eq!(torn > 0, ![0, 1_000].contains(&permille) && torn > 0);
+            assert_eq!(read, ["one", "two", "three", "four"][..2 + whole], "{permille}");
+            assert_eq!(torn, length - ends[whole], "{permille}");
             // What is written next is read, whatever was torn before it.
             written(&mut disk, &[b"five"]);
-            let (read, torn) = texts(&mut disk);
-            assert_eq!((read.last().map(String::as_str), torn), (Some("five"), 0));
+            let (after, torn) = texts(&mut disk);
+            assert_eq!((&after[..read.len()], &after[read.len()..]), (&read[..], &["five".to_owned()][..]));
+            assert_eq!(torn, 0);
         }
+        assert!(lengths.into_iter().eq(0..=ends[2]), "it is torn at each byte");
     }
 
     #[test]
