@@ -4,6 +4,7 @@
 
 mod exchanging;
 mod forgetting;
+mod receiving;
 mod types;
 mod wire;
 #[path = "../workload/mod.rs"]
@@ -24,6 +25,7 @@ criterion_group!(
     exchanging::merge,
     exchanging::merge_again,
     exchanging::converge,
+    receiving::receive,
     wire::delta,
     wire::full_state,
     types::set,

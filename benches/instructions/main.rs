@@ -5,6 +5,7 @@
 
 mod exchanging;
 mod forgetting;
+mod sessions;
 mod types;
 #[path = "../workload/mod.rs"]
 mod workload;
@@ -28,7 +29,8 @@ struct Piece {
     run: fn(),
 }
 
-const PIECES: [&[Piece]; 4] = [writing::PIECES, exchanging::PIECES, types::PIECES, forgetting::PIECES];
+const PIECES: [&[Piece]; 5] =
+    [writing::PIECES, exchanging::PIECES, types::PIECES, forgetting::PIECES, sessions::PIECES];
 
 /// Does what is counted. Its name is what callgrind is told to look for.
 #[inline(never)]

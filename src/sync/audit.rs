@@ -77,6 +77,16 @@ impl Auditing {
         if !shared.replica.is_at(told) {
             return Ok(());
         }
+        match &audit {
+            // To look for many is work, of which a few bytes must not make much.
+            Audit::Rows { buckets, .. } if buckets.len() > MOST_BUCKETS => {
+                return Err(SyncError::Broken { what: "at most 8 buckets" });
+            }
+            Audit::Repair { ids, .. } if ids.len() > MOST_ROWS => {
+                return Err(SyncError::Broken { what: "at most 256 rows" });
+            }
+            Audit::Prints { .. } | Audit::Rows { .. } | Audit::Repair { .. } => {}
+        }
         match audit {
             Audit::Prints { vector, sums } if vector == theirs => {
                 let prints = shared.replica.fingerprints(BUCKETS);

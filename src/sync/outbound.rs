@@ -276,7 +276,7 @@ impl<S: Crdt> Outbound<S> {
                 transfer.cursor = transfer.first;
             }
         }
-        if self.bytes_under_way >= config.window_bytes {
+        if self.bytes_under_way.max(self.size_under_way()) >= config.window_bytes {
             return None;
         }
         if let Some(chunk) = self.next_chunk(now_ms) {
@@ -342,6 +342,15 @@ impl<S: Crdt> Outbound<S> {
         for (id, stamp) in to.iter().filter(|(id, _)| !trusted.contains(id)) {
             self.shipped.raise(id, stamp);
         }
+    }
+
+    /// What is kept of the deltas under way, at most: where many replicas write, and little each time, a vector is more than
+    /// what it is kept for.
+    fn size_under_way(&self) -> usize {
+        let of_vector = self.shipped.len().saturating_mul(size_of::<(ReplicaId, Timestamp)>());
+        // Of the places in a queue half may be free.
+        let of_one = of_vector.saturating_add(2 * size_of::<Sent>());
+        self.under_way.len().saturating_mul(of_one)
     }
 
     fn ship(

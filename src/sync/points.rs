@@ -9,6 +9,7 @@ use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::sync::frame::Points;
+use crate::wire::limits::Limits;
 
 /// How many commits of one replica are remembered.
 const MOST: usize = 4096;
@@ -25,6 +26,12 @@ pub(crate) struct Ledger(BTreeMap<ReplicaId, Vec<Timestamp>>);
 
 impl Ledger {
     pub(crate) fn note(&mut self, id: ReplicaId, points: impl IntoIterator<Item = Timestamp>) {
+        let mut points = points.into_iter().peekable();
+        // Of more replicas than can be held nobody speaks the truth.
+        let is_one_too_many = self.0.len() >= Limits::MAX_REPLICAS && !self.0.contains_key(&id);
+        if points.peek().is_none() || is_one_too_many {
+            return;
+        }
         let known = self.0.entry(id).or_default();
         for point in points {
             if let Err(place) = known.binary_search(&point) {
@@ -123,6 +130,17 @@ mod tests {
         ledger.forget(&vector(1000));
         assert_eq!(ledger.of(&A).first(), Some(&Timestamp::from_bits(1000 - MOST_STABLE as u64)));
         assert_eq!(ledger.of(&A).last(), Some(&Timestamp::from_bits(1999)));
+    }
+
+    #[test]
+    fn of_nobody_and_of_one_too_many_nothing_is_kept() {
+        let mut ledger = Ledger::default();
+        ledger.note(A, stamps(&[]));
+        assert!(ledger.0.is_empty());
+        (1..=5_000).for_each(|id| ledger.note(ReplicaId::from_u128(id), stamps(&[7])));
+        assert_eq!(ledger.0.len(), Limits::MAX_REPLICAS);
+        ledger.note(A, stamps(&[8]));
+        assert_eq!(ledger.of(&A), stamps(&[7, 8]), "it was there before");
     }
 
     #[test]

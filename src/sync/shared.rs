@@ -66,6 +66,20 @@ pub(crate) struct Doubt {
     pub(crate) is_answered: bool,
 }
 
+/// How many commits a doubt remembers: more than honest peers were ever told of one replica.
+const MOST_KNOWN: usize = 65_536;
+
+impl Doubt {
+    /// A peer said what it was told of the commits under our id.
+    pub(crate) fn learn(&mut self, points: Vec<Timestamp>) {
+        let room = MOST_KNOWN.saturating_sub(self.known.len());
+        self.known.extend(points.into_iter().take(room));
+        // Most peers were told the same.
+        self.known.sort_unstable();
+        self.known.dedup();
+    }
+}
+
 impl<S: Crdt> Shared<S> {
     pub(crate) fn new(replica: Replica<S>, config: SyncConfig) -> Self {
         let mut schema = Schema::default();

@@ -12,6 +12,7 @@ pub mod history;
 pub mod merge;
 mod scene;
 pub mod seeds;
+pub mod session;
 mod types;
 mod values;
 
@@ -26,11 +27,12 @@ pub struct Target {
 
 /// All targets.
 #[inline]
-pub fn targets() -> [Target; 4] {
+pub fn targets() -> [Target; 5] {
     [
         Target { name: "decode", run: decode::run },
         Target { name: "merge", run: merge::run },
         Target { name: "history", run: history::run },
         Target { name: "document", run: document::run },
+        Target { name: "session", run: session::run },
     ]
 }

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod fuzz;
 pub mod history;
 pub mod json;
+pub mod model;
 pub mod oracle;
 pub mod samples;
 pub mod schema;

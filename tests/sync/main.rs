@@ -3,10 +3,12 @@
 mod audit;
 mod bookkeeping;
 mod clocks;
+mod cost;
 mod counters;
 mod dice;
 mod flow;
 mod forge;
+mod forged;
 mod handshake;
 mod hostile;
 mod identity;

@@ -19,8 +19,24 @@ use crate::sync::session::greeting::ahead;
 use crate::sync::session::{MOST_ANSWERS, Session, State};
 use crate::sync::shared::{Shared, hash_of};
 
+/// How many answers wait to be sent. To make one takes a few bytes of a peer, to keep it many times that.
+const MOST_ANSWERS: usize = 16;
+
 impl<S: Crdt> Session<S> {
     pub(crate) fn receive(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        bytes: &[u8],
+        is_known_elsewhere: impl Fn(&Hello) -> bool,
+    ) -> Result<(), SyncError> {
+        let received = self.frame_came(shared, now_ms, bytes, is_known_elsewhere);
+        // What is asked for beyond that is as if the question had been lost.
+        self.answers.truncate(MOST_ANSWERS);
+        received
+    }
+
+    fn frame_came(
         &mut self,
         shared: &mut Shared<S>,
         now_ms: u64,
@@ -101,7 +117,7 @@ impl<S: Crdt> Session<S> {
                     shared.doubt_if(&error);
                 }
                 if let Some(doubt) = shared.doubt.as_mut().filter(|_| is_ours) {
-                    doubt.known.extend(told.points);
+                    doubt.learn(told.points);
                     let is_news = !std::mem::replace(&mut doubt.is_answered, true);
                     if is_news {
                         let (link, id, stamp) = (self.link, told.id, doubt.stamp);
@@ -223,7 +239,7 @@ impl<S: Crdt> Session<S> {
             return Ok(());
         }
         let what = Incoming::Message(message.to_vec());
-        let bytes = message.len();
+        let bytes = message.len().saturating_add(size_of_points(&points));
         let next = self.inbound.next_chunk();
         self.take(shared, now_ms, Parked { since_ms: now_ms, seq, points, progress, what, bytes })?;
         if self.inbound.next_chunk() != next && self.inbound.is_any_parked() {
@@ -380,4 +396,12 @@ impl<S: Crdt> Session<S> {
     pub(crate) fn is_any_parked(&self) -> bool {
         self.inbound.is_any_parked()
     }
+}
+
+/// What commit points take in memory: they are kept with the delta that they came with.
+fn size_of_points(points: &Points) -> usize {
+    let of_one = |(_, points): &(ReplicaId, Vec<Timestamp>)| {
+        size_of::<(ReplicaId, Vec<Timestamp>)>().saturating_add(size_of_val(points.as_slice()))
+    };
+    points.iter().map(of_one).sum()
 }

@@ -28,6 +28,7 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
             let parts = (0..4).map(|number| (format!("part-{number}"), arbitrary(number, 160)));
             parts.chain([("deepest".to_owned(), DEEPEST.to_vec())]).collect()
         }
+        "session" => (0..24).map(|number| (format!("how-{number}"), arbitrary(number, 240))).collect(),
         _ => (0..COUNT).flat_map(|number| of_type!(number, messages(number))).collect(),
     }
 }
