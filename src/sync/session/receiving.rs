@@ -19,24 +19,8 @@ use crate::sync::session::greeting::ahead;
 use crate::sync::session::{MOST_ANSWERS, Session, State};
 use crate::sync::shared::{Shared, hash_of};
 
-/// How many answers wait to be sent. To make one takes a few bytes of a peer, to keep it many times that.
-const MOST_ANSWERS: usize = 16;
-
 impl<S: Crdt> Session<S> {
     pub(crate) fn receive(
-        &mut self,
-        shared: &mut Shared<S>,
-        now_ms: u64,
-        bytes: &[u8],
-        is_known_elsewhere: impl Fn(&Hello) -> bool,
-    ) -> Result<(), SyncError> {
-        let received = self.frame_came(shared, now_ms, bytes, is_known_elsewhere);
-        // What is asked for beyond that is as if the question had been lost.
-        self.answers.truncate(MOST_ANSWERS);
-        received
-    }
-
-    fn frame_came(
         &mut self,
         shared: &mut Shared<S>,
         now_ms: u64,
