@@ -132,7 +132,8 @@ impl<S: Crdt> Session<S> {
         };
         // Who was let in and is evicted later is not let in again before it comes again, or is invited.
         let is_settled = self.is_enrolled && !shared.invited.contains(&peer.member);
-        if is_settled || !matches!(self.state, State::Open | State::Waiting) {
+        // Nor is anything written under an id that is in doubt.
+        if is_settled || shared.doubt.is_some() || !matches!(self.state, State::Open | State::Waiting) {
             return;
         }
         if shared.lets_in(now_ms, peer) {
