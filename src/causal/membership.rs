@@ -175,6 +175,12 @@ impl Membership {
         })
     }
 
+    /// Of what `id` certainly holds, what its reports named.
+    pub(crate) fn counts_for(&self, id: &ReplicaId) -> impl Iterator<Item = Dot> + '_ {
+        let known = self.place(id).ok().and_then(|place| self.known.get(place));
+        known.into_iter().flat_map(|(_, known)| known.counting.iter())
+    }
+
     /// Whether there are reports that do not count yet.
     pub(crate) fn is_waiting(&self) -> bool {
         self.known.iter().any(|(_, known)| !known.waiting.is_empty())

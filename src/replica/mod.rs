@@ -717,11 +717,16 @@ impl<S: Crdt> Replica<S> {
         others.chain([(self.id, self.vector())]).collect()
     }
 
-    /// What one other replica is known to hold.
-    pub(crate) fn known_vector(&self, id: &ReplicaId) -> VersionVector {
-        let known = self.membership.table().find(|(known, _)| known == id);
-        let dots = known.into_iter().flat_map(|(_, dots)| dots);
-        dots.map(|dot| (*self.held.origins.id(dot.origin), dot.time)).collect()
+    /// What is forgotten for one other replica, as it is known to hold it, and goes beyond a vector.
+    pub(crate) fn counts_beyond(&self, id: &ReplicaId, vector: &VersionVector) -> VersionVector {
+        let Held { origins, links, .. } = &self.held;
+        let mut covered = Frontier::default();
+        for (id, time) in vector {
+            origins.get(&id).into_iter().for_each(|origin| covered.raise(Dot { origin, time }));
+        }
+        links.resolve(&mut covered);
+        let beyond = self.membership.counts_for(id).filter(|dot| !covered.covers(*dot));
+        beyond.map(|dot| (*origins.id(dot.origin), dot.time)).collect()
     }
 
     /// What every member is known to have seen: what lies within is stable, and is forgotten by [`forget`](Self::forget).

@@ -56,8 +56,8 @@ pub(crate) struct Hello {
     pub(crate) pending: Vec<(ReplicaId, Gathered)>,
     /// To whom else the sender is connected.
     pub(crate) peers: Vec<ReplicaId>,
-    /// What the receiver, as its id is known here, was said to hold and does not name in its own hello. Empty unless it was
-    /// rolled back, or is a copy: then it does not hold this.
+    /// What the receiver, as its id is known here, was said to hold and does not name itself. Nearly always empty; if it does not
+    /// hold this, it was rolled back, or is a copy.
     pub(crate) lost: VersionVector,
 }
 

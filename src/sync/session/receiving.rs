@@ -152,7 +152,7 @@ impl<S: Crdt> Session<S> {
         Ok(())
     }
 
-    /// The peer says what it was told that we held. If we do not, we are not who said so, or were rolled back since.
+    /// The peer says what it was told that we held, and may have forgotten for us. If we do not, we are not who said so, or were rolled back since.
     pub(super) fn look_at_lost(&self, shared: &mut Shared<S>, echo: u64, lost: &VersionVector) {
         // If it is not said to us as we are now, it is of who we were.
         if echo == self.nonce && !shared.replica.covers(lost) {
@@ -207,6 +207,8 @@ impl<S: Crdt> Session<S> {
         }
         let begins = shared.replica.id() < peer_id && self.state == State::Open;
         let told = shared.told.get(&id).cloned().unwrap_or_default();
+        // More was forgotten for it than it says to hold: if it does not, it has to be told before it writes more.
+        self.is_hello_due |= !shared.replica.counts_beyond(&id, &told).is_empty();
         self.audit.beat(shared, begins, now_ms, &told, &mut self.answers);
         Ok(())
     }

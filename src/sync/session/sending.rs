@@ -111,8 +111,7 @@ impl<S: Crdt> Session<S> {
             Some((*id, Gathered { next, last }))
         });
         let lost = self.peer.as_ref().zip(self.outbound.as_ref()).map(|(peer, outbound)| {
-            let known = shared.replica.known_vector(&peer.id);
-            known.iter().filter(|(id, stamp)| *stamp > outbound.confirmed().get(id)).collect()
+            shared.replica.counts_beyond(&peer.id, outbound.confirmed())
         });
         Hello {
             versions: VERSIONS,

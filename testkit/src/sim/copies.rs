@@ -169,10 +169,12 @@ impl<S: Subject> World<S> {
             && (self.holds_unknown(slot, *id, other) || self.was_told_more(slot, *id, other))
     }
 
-    /// Whether a process knows that more was held under an id than `slot` holds.
+    /// Whether a process knows that more was held under an id than `slot` holds, and holds all that was written under it by then.
     fn was_told_more(&self, slot: usize, id: ReplicaId, other: usize) -> bool {
         let Some(machine) = self.processes[other].machine() else { return false };
-        let known = machine.endpoint.replica().known_vectors().into_iter().filter(|(known, _)| *known == id);
+        let replica = machine.endpoint.replica();
+        let counts = |(known, vector): &(ReplicaId, VersionVector)| *known == id && replica.covers(vector);
+        let known = replica.known_vectors().into_iter().filter(counts);
         let mut entries = known.flat_map(|(_, vector)| vector.iter().collect::<Vec<_>>());
         entries.any(|(id, stamp)| stamp > self.processes[slot].view.ids.get(&id))
     }
@@ -264,6 +266,11 @@ impl<S: Subject> World<S> {
         self.truth.begin(new, new);
         let others = vector.iter().filter(|(id, _)| *id != new).collect();
         let mut view = self.truth.view(&others)?;
+        // The vector leaves out the former id if it is closed under the new one already.
+        let kept = points.len().saturating_sub(reissued.commits);
+        if let Some(after) = kept.checked_sub(1).and_then(|last| points.get(last)) {
+            view.join(&self.truth.view(&[(former, *after)].into_iter().collect())?);
+        }
         let again: Vec<_> = points.into_iter().filter(|stamp| *stamp > view.ids.get(&former)).collect();
         let issued = issued(&again, &reissued, is_anew)?;
         for (old, stamp) in again.iter().zip(&issued) {
