@@ -471,6 +471,7 @@ impl<S: Crdt> Endpoint<S> {
     }
 
     fn forget(&mut self, now_ms: u64) {
+        self.shared.keep_place(now_ms);
         let forgotten = self.shared.replica.forget();
         self.waiting.retain(|id, _| forgotten.behind.contains(id));
         for id in forgotten.behind {

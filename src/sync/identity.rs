@@ -138,6 +138,7 @@ impl<S: Crdt> Endpoint<S> {
             self.shared.replica.reissue(now_ms, new_id, after, stamps).map_err(RefusedId::Reissue)?;
         let shared = &mut self.shared;
         shared.doubt = None;
+        shared.former.insert(former);
         // Our commits have other names now; those under the former name are the other copy's.
         shared.ledger.replace(former, after, known);
         shared.ledger.note(new_id, shared.replica.commit_points(Timestamp::ZERO, Timestamp::MAX));

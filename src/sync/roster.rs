@@ -80,6 +80,16 @@ impl<S: Crdt> Shared<S> {
         self.enrol(now_ms, self.itself())
     }
 
+    /// Takes the place of this endpoint again, if it goes by an id that it had before: whoever met another copy under that one
+    /// put it there.
+    pub(crate) fn keep_place(&mut self, now_ms: u64) {
+        let known = self.id_of(&self.config().member);
+        if self.doubt.is_none() && known.is_some_and(|id| self.former.contains(&id)) {
+            // If it cannot be written now, it can be later.
+            let _ = self.found(now_ms);
+        }
+    }
+
     /// This endpoint takes the place of the one before it, whose id it closes. Who was evicted meanwhile stays so.
     pub(crate) fn succeed(&mut self, now_ms: u64, former: ReplicaId) -> Result<(), WriteError> {
         self.close(now_ms, former)?;

@@ -47,6 +47,8 @@ pub(crate) struct Shared<S> {
     /// Which membership it was when we last looked, and whether we were in it.
     pub(crate) last_epoch: Epoch,
     pub(crate) was_member: bool,
+    /// The ids that this endpoint had before.
+    pub(crate) former: BTreeSet<ReplicaId>,
     /// Who may become a member when it comes.
     pub(crate) invited: BTreeSet<ReplicaId>,
     /// Goes up with all that may give a session something to send.
@@ -98,6 +100,7 @@ impl<S: Crdt> Shared<S> {
             gathered: BTreeMap::new(),
             last_epoch: Epoch::default(),
             was_member: false,
+            former: BTreeSet::new(),
             invited: BTreeSet::new(),
             version: 1,
             merges: 0,
