@@ -112,6 +112,10 @@ impl<S: Crdt> Endpoint<S> {
     /// An endpoint of a replica under a fresh id, which nobody else ever used.
     pub fn new(replica: Replica<S>, config: SyncConfig) -> Self {
         let mut shared = Shared::new(replica, config);
+        // Of what was stored these commits are still known.
+        for (id, stamp) in &shared.replica.vector() {
+            shared.ledger.note(id, [stamp]);
+        }
         shared.look_at_roster();
         shared.events.clear();
         Self {

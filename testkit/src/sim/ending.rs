@@ -102,6 +102,27 @@ impl<S: Subject> World<S> {
             let number = (self.now_ms >> 8) as u8;
             self.write(slot, vec![vec![0, number, 0, 0, number], vec![1, 0, 0, 0, number]], None)?;
         }
+        self.replace_the_ended()
+    }
+
+    /// Where a member goes by the id of a copy that was ended, an operator says that it is another process now.
+    fn replace_the_ended(&mut self) -> Result<(), Stop> {
+        let is_sound = |process: &Process<S>| {
+            process.is_running() && process.quarantine.is_none() && !process.is_superfluous && !process.is_in_doubt
+        };
+        let Some(by) = self.processes.iter().position(is_sound) else { return Ok(()) };
+        let members = self.processes[by].machine().map_or(Vec::new(), |machine| machine.endpoint.members());
+        for known in members {
+            let is_ended = !self.processes.iter().any(|process| process.is_running() && process.id == known.id);
+            let is_it = |process: &Process<S>| is_sound(process) && process.member == known.member;
+            let Some(slot) = self.processes.iter().position(is_it).filter(|slot| is_ended && *slot != by) else {
+                continue;
+            };
+            self.feed(by, Input::Evict(known.member))?;
+            for other in (0..self.processes.len()).filter(|other| *other != slot) {
+                self.feed(other, Input::Admit(known.member))?;
+            }
+        }
         Ok(())
     }
 
