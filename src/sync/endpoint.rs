@@ -200,7 +200,8 @@ impl<S: Crdt> Endpoint<S> {
     /// # Ok::<(), driftless::RefusedWrite>(())
     /// ```
     pub fn persisted(&mut self, now_ms: u64, snapshot: Snapshot<S>) {
-        if self.shared.config().is_durable {
+        // What was begun to be written before the id was changed bears names that were given up.
+        if self.shared.config().is_durable && self.shared.replica.covers(&snapshot.vector()) {
             self.shared.persisted = Some(snapshot);
             self.shared.version += 1;
             self.look_at_concerns(now_ms);

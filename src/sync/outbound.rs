@@ -84,6 +84,8 @@ pub(crate) struct Transfer<S> {
     before: u64,
     /// The index of the chunk to send next.
     cursor: u64,
+    /// The number of the last that was sent before it: an answer to that is not about this transfer.
+    began: u64,
 }
 
 impl<S: Crdt> Transfer<S> {
@@ -175,6 +177,7 @@ impl<S: Crdt> Outbound<S> {
     /// Goes on with a transfer of the connection before this one, if the peer has gathered a part of it.
     pub(crate) fn resume(&mut self, mut transfer: Transfer<S>, gathered: Gathered) {
         if transfer.resume(gathered) {
+            transfer.began = self.seq;
             self.transfer = Some(transfer);
         }
     }
@@ -201,10 +204,9 @@ impl<S: Crdt> Outbound<S> {
                 What::Delta(to) if is_it && is_merged => merged = Some(to),
                 What::Chunk(index) if is_it => {
                     self.since_ms = now_ms;
-                    if let Some(transfer) = &mut self.transfer {
-                        transfer.confirm(index);
-                    }
-                    if is_merged {
+                    let transfer = self.transfer.as_mut().filter(|transfer| transfer.began < seq);
+                    let is_any = transfer.map(|transfer| transfer.confirm(index)).is_some();
+                    if is_merged && is_any {
                         merged = self.transfer.take().map(|transfer| transfer.to);
                     }
                 }
@@ -318,8 +320,8 @@ impl<S: Crdt> Outbound<S> {
             return None;
         }
         let chunks = delta.into_chunks(config.chunk_bytes);
-        let (kept, first, before, cursor) = (VecDeque::new(), 0, 0, 0);
-        self.transfer = Some(Transfer { chunks, to, points, kept, first, before, cursor });
+        let (kept, first, before, cursor, began) = (VecDeque::new(), 0, 0, 0, self.seq);
+        self.transfer = Some(Transfer { chunks, to, points, kept, first, before, cursor, began });
         self.next_chunk(now_ms)
     }
 

@@ -30,7 +30,7 @@ impl<S: Crdt> Session<S> {
         if self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce) {
             // Once more. Perhaps ours was lost.
             self.is_hello_due |= hello.echo != self.nonce;
-            self.look_at_lost(shared, &hello.lost);
+            self.look_at_lost(shared, hello.echo, &hello.lost);
             if hello.echo == self.nonce && !self.is_known {
                 self.is_known = true;
                 return self.vector_came(shared, now_ms, hello.request.vector());
@@ -118,7 +118,7 @@ impl<S: Crdt> Session<S> {
             shared.events.push_back(SyncEvent::SameMember { link: self.link, id });
         }
         self.look_at_clocks(shared, now_ms);
-        self.look_at_lost(shared, &hello.lost);
+        self.look_at_lost(shared, hello.echo, &hello.lost);
         self.vector_came(shared, now_ms, hello.request.vector())?;
         self.look_at_membership(shared, now_ms);
         shared.version += 1;
@@ -132,7 +132,8 @@ impl<S: Crdt> Session<S> {
         };
         // Who was let in and is evicted later is not let in again before it comes again, or is invited.
         let is_settled = self.is_enrolled && !shared.invited.contains(&peer.member);
-        if is_settled || !matches!(self.state, State::Open | State::Waiting) {
+        // Nor is anything written under an id that is in doubt.
+        if is_settled || shared.doubt.is_some() || !matches!(self.state, State::Open | State::Waiting) {
             return;
         }
         if shared.lets_in(now_ms, peer) {

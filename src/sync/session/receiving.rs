@@ -153,9 +153,10 @@ impl<S: Crdt> Session<S> {
     }
 
     /// The peer says what it was told that we held. If we do not, we are not who said so, or were rolled back since.
-    pub(super) fn look_at_lost(&mut self, shared: &mut Shared<S>, lost: &VersionVector) {
-        if let Some((_, stamp)) = lost.iter().next().filter(|_| !shared.replica.covers(lost)) {
-            shared.doubt_as(stamp, Vec::new());
+    pub(super) fn look_at_lost(&self, shared: &mut Shared<S>, echo: u64, lost: &VersionVector) {
+        // If it is not said to us as we are now, it is of who we were.
+        if echo == self.nonce && !shared.replica.covers(lost) {
+            shared.doubt_as(lost.newest(), Vec::new());
         }
     }
 
