@@ -202,7 +202,8 @@ impl<S: Crdt> Shared<S> {
     pub(crate) fn hear(&mut self, id: ReplicaId, vector: &VersionVector) {
         let told = self.told.entry(id).or_default();
         let is_later = vector.iter().any(|(id, stamp)| stamp > told.get(&id));
-        let is_earlier = told.iter().any(|(id, stamp)| (Timestamp::from_bits(1)..stamp).contains(&vector.get(&id)));
+        let is_earlier =
+            told.iter().any(|(id, stamp)| (Timestamp::from_bits(1)..stamp).contains(&vector.get(&id)));
         if is_later || !is_earlier {
             *told = vector.clone();
         }

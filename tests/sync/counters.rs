@@ -29,6 +29,33 @@ fn b41_two_that_number_each_other_alike_count_two() {
     }
 }
 
+#[test]
+fn what_a_member_wrote_before_it_took_a_removal_and_sends_after_it_counts_once() {
+    let mut net: Net<Counts> = Net::new(2, |_, _| {});
+    let add = |net: &mut Net<Counts>, at: usize, by: i64| {
+        net.write(at, |counts| counts.update(&7, |count| count.add(by)).expect("it is little"));
+    };
+    net.mesh();
+    add(&mut net, 1, 3);
+    net.run(3_000);
+    // It counts on, and that is long under way; meanwhile it takes a removal of what it counted before, and says so.
+    net.fate =
+        Box::new(|from, _, bytes| if (from, bytes[0]) == (1, DELTA) { Fate::Held } else { Fate::Arrives });
+    add(&mut net, 1, 5);
+    assert!(net.write(0, |counts| counts.remove(&7)), "it is there");
+    net.run(5_000);
+    let value = |net: &Net<Counts>, at: usize| net.ends[at].replica().state().get(&7).map(Counter::value);
+    assert_eq!([0, 1].map(|at| value(&net, at)), [None, Some(5)]);
+    // How much of the count the removal took must be known until the rest has come.
+    net.fate = Box::new(|_, _, _| Fate::Arrives);
+    net.release();
+    assert_eq!([0, 1].map(|at| value(&net, at)), [Some(5); 2]);
+    net.run(10_000);
+    assert!(net.is_converged());
+    assert!(net.ends[0].blocking().is_empty());
+    assert_eq!([0, 1].map(|at| value(&net, at)), [Some(5); 2]);
+}
+
 const MEMBERS: u8 = 4;
 const GRANTED: i64 = 100;
 /// The row that counts what was spent.

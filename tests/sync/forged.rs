@@ -101,11 +101,13 @@ fn drain(victim: &mut Victim) -> Vec<Vec<u8>> {
 }
 
 /// The fields of a hello, as they are written.
-type Hello<L, P> = ((u16, u16), Uuid, u64, ReplicaId, String, ReplicaId, u64, u64, u64, Request, u64, L, P);
+type Hello<L, P, V> =
+    ((u16, u16), Uuid, u64, ReplicaId, String, ReplicaId, u64, u64, u64, Request, u64, L, P, V);
 
 fn schema(victim: &mut Victim) -> u64 {
     let hello = drain(victim).into_iter().find(|frame| frame[0] == HELLO).expect("it says hello first");
-    let body: Hello<IgnoredAny, IgnoredAny> = rmp_serde::from_slice(&hello[HEAD..]).expect("thirteen fields");
+    let body: Hello<IgnoredAny, IgnoredAny, IgnoredAny> =
+        rmp_serde::from_slice(&hello[HEAD..]).expect("fourteen fields");
     body.2
 }
 
@@ -115,6 +117,18 @@ fn hello(
     held: VersionVector,
     pending: &[Pending],
     peers: &[ReplicaId],
+) -> Vec<u8> {
+    hello_to(schema, region, held, pending, peers, &VersionVector::new())
+}
+
+/// A hello to who is said to have held something.
+fn hello_to(
+    schema: u64,
+    region: &str,
+    held: VersionVector,
+    pending: &[Pending],
+    peers: &[ReplicaId],
+    lost: &VersionVector,
 ) -> Vec<u8> {
     let request = Request::from(held);
     let (versions, peer) = ((1_u16, 1_u16), id(1));
@@ -132,6 +146,7 @@ fn hello(
         0_u64,
         pending,
         peers,
+        lost,
     );
     packed(HELLO, &body)
 }
@@ -165,7 +180,7 @@ fn attack_within(fixed: u64, what: &str, victim: &mut Victim, frame: &[u8]) -> R
 
 #[test]
 fn hellos_with_endless_lists_are_taken_or_refused_within_bounds() {
-    let cases: [Greeting; 6] = [
+    let cases: [Greeting; 7] = [
         (
             "a long region",
             |schema| hello(schema, &"r".repeat(1 << 20), VersionVector::new(), &[], &[]),
@@ -188,6 +203,11 @@ fn hellos_with_endless_lists_are_taken_or_refused_within_bounds() {
                 let pending: Vec<Pending> = strangers(100_000).into_iter().map(|id| (id, (1, 2))).collect();
                 hello(schema, "", VersionVector::new(), &pending, &[])
             },
+            true,
+        ),
+        (
+            "much that we held once",
+            |schema| hello_to(schema, "", VersionVector::new(), &[], &[], &vector(100_000)),
             true,
         ),
         ("another schema", |schema| hello(schema ^ 1, "", VersionVector::new(), &[], &[]), false),

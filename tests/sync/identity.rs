@@ -1,11 +1,11 @@
 //! One id that is used twice, and how both copies go on.
 
 use driftless::{
-    Config, Counter, Endpoint, LwwRegister, MergeMap, OrSet, Replica, ReplicaId, SyncConfig, SyncEvent,
+    Config, Counter, Crdt, Endpoint, LwwRegister, MergeMap, OrSet, Replica, ReplicaId, SyncConfig, SyncEvent,
     Timestamp,
 };
 
-use crate::net::{CLUSTER, Net, id, member};
+use crate::net::{CLUSTER, DELTA, Fate, Net, id, member};
 
 #[derive(driftless::Crdt)]
 struct Account {
@@ -16,16 +16,20 @@ struct Account {
 
 type Accounts = MergeMap<u8, Account>;
 
+/// What a peer was told of commits.
+const POINTS: u8 = 7;
 const FRESH: ReplicaId = ReplicaId::from_u128(0xf5e5);
 
-fn visit(net: &mut Net<Accounts>, at: usize, key: u8, owner: &str, tag: u8) {
-    net.write(at, |accounts| {
-        accounts.update(&key, |account| {
-            account.owner().set(owner.to_owned());
-            account.visits().add(1).expect("it is few");
-            account.tags().add(&tag);
-        });
+fn enter(accounts: &mut <Accounts as Crdt>::Mut<'_>, key: u8, owner: &str, tag: u8) {
+    accounts.update(&key, |account| {
+        account.owner().set(owner.to_owned());
+        account.visits().add(1).expect("it is few");
+        account.tags().add(&tag);
     });
+}
+
+fn visit(net: &mut Net<Accounts>, at: usize, key: u8, owner: &str, tag: u8) {
+    net.write(at, |accounts| enter(accounts, key, owner, tag));
 }
 
 /// Answers what an endpoint asks for once its id is in doubt.
@@ -41,23 +45,31 @@ fn answer(net: &mut Net<Accounts>, at: usize, fresh: ReplicaId) -> bool {
 }
 
 /// Endpoint 0 and its clone, endpoint 2, made by the same writes; endpoint 1 is a peer. `before` of the writes before the clone
-/// was made had reached the peer.
+/// was made had reached the peer, and what that wrote is in both.
 fn cloned(before: u8, unsent: u8) -> Net<Accounts> {
+    doubled(before, unsent, true)
+}
+
+/// The same, but what the peer wrote may be in the first one alone.
+fn doubled(before: u8, unsent: u8, is_all_in_both: bool) -> Net<Accounts> {
     let mut net: Net<Accounts> = Net::new(2, |_, _| {});
-    let clone = Endpoint::new(
-        Replica::new(id(0), Config::default()),
-        SyncConfig::new(CLUSTER, member(0), "region-0"),
-    );
-    let clone = net.add(clone);
+    let mut replica: Replica<Accounts> = Replica::new(id(0), Config::default());
     // The copies write nothing of themselves: the peer is the first member, and lets them in.
     net.ends[1].found(net.now_ms).expect("it is legal");
     for number in 0..before {
         visit(&mut net, 0, number % 3, "before", number);
-        visit(&mut net, clone, number % 3, "before", number);
+        replica
+            .write(net.now_ms, |accounts| enter(accounts, number % 3, "before", number))
+            .expect("it is legal");
     }
     net.connect(0, 1);
     net.run(3_000);
     net.cut(0, 1);
+    if is_all_in_both {
+        let news = net.ends[1].replica().delta_since(&replica.vector());
+        replica.merge(net.now_ms, news).expect("it is of its own past, and of others");
+    }
+    let clone = net.add(Endpoint::new(replica, SyncConfig::new(CLUSTER, member(0), "region-0")));
     for number in 0..unsent {
         visit(&mut net, 0, number % 3, "unsent", 100 + number);
         visit(&mut net, clone, number % 3, "unsent", 100 + number);
@@ -110,6 +122,101 @@ fn t22_b38_a_clone_is_found_out_at_the_first_contact_of_either_and_nothing_is_lo
                 Some("original")
             );
         }
+    }
+}
+
+#[test]
+fn who_was_rolled_back_and_lost_only_what_others_wrote_is_told_so_at_the_first_contact() {
+    for unsent in [0, 2] {
+        // All that 0 wrote, the second has written, too; it has nothing of what 0 had from 1, and 1 knows that 0 had it.
+        let mut net = doubled(4, unsent, false);
+        assert_eq!(net.ends[2].replica().vector().len(), 1);
+        net.connect(2, 1);
+        net.run(3_000);
+        let clock = net.clock(2);
+        assert!(net.ends[2].write(clock, |accounts| accounts.remove(&1)).is_err());
+        assert!(answer(&mut net, 2, FRESH), "{unsent}");
+        net.run(5_000);
+        assert!(net.agree(&[1, 2]), "{unsent}");
+        assert_eq!([1, 2].map(|at| visits(&net, at)), [4 + i64::from(unsent); 2]);
+    }
+}
+
+/// Both copies write apart from each other, three times and twice.
+fn part(net: &mut Net<Accounts>) {
+    for number in 0..3 {
+        visit(net, 0, number, "original", 200 + number);
+        net.run(3);
+    }
+    for number in 0..2 {
+        visit(net, 2, number, "copy", 210 + number);
+        net.run(3);
+    }
+}
+
+#[test]
+fn a_clone_of_a_process_that_was_evicted_is_found_out_before_anything_of_it_is_sent() {
+    for (unsent, is_any_lost) in [(0, false), (3, false), (3, true)] {
+        let mut net = cloned(4, unsent);
+        part(&mut net);
+        net.connect(0, 1);
+        net.run(3_000);
+        assert!(!answer(&mut net, 0, FRESH));
+        net.isolate(0);
+        net.evict(&[1], 0);
+        // Nobody is connected, and nobody waited for: what is known of who is not used any more may go.
+        for _ in 0..3 {
+            net.now_ms += 1_000;
+            let clock = net.clock(1);
+            net.ends[1].tick(clock);
+        }
+        assert_eq!(net.ends[1].replica().vector().get(&id(0)), Timestamp::ZERO, "it is closed");
+        net.log.clear();
+        // What it is told of its commits beside the hello may be lost. The hello says enough.
+        let mut is_next_lost = is_any_lost;
+        net.fate = Box::new(move |_, _, bytes| {
+            let is_lost = bytes[0] == POINTS && std::mem::take(&mut is_next_lost);
+            if is_lost { Fate::Lost } else { Fate::Arrives }
+        });
+        net.connect(2, 1);
+        net.run(3_000);
+        assert_eq!(net.logged(DELTA, 2, 1), 0, "{unsent} {is_any_lost}");
+        assert!(answer(&mut net, 2, FRESH), "{unsent}");
+        net.run(5_000);
+        assert!(net.agree(&[1, 2]));
+        assert_eq!([1, 2].map(|at| visits(&net, at)), [4 + i64::from(unsent) + 5; 2], "{unsent}");
+    }
+}
+
+#[test]
+fn who_is_alone_in_its_cluster_does_not_take_its_commits_for_those_of_its_clone() {
+    for first in [0, 2] {
+        let second = 2 - first;
+        let mut net: Net<Accounts> = Net::new(3, |_, _| {});
+        let config = SyncConfig::new(CLUSTER, member(0), "region-0");
+        net.ends[2] = Endpoint::new(Replica::new(id(0), Config::default()), config);
+        for at in [0, 2] {
+            net.ends[at].found(net.now_ms).expect("it is legal");
+            visit(&mut net, at, 0, "before", 1);
+        }
+        net.run(3);
+        part(&mut net);
+        // There is nobody who has not seen all of it; but for the copy, of which nobody knows.
+        for at in [0, 2] {
+            net.now_ms += 1_000;
+            let clock = net.clock(at);
+            net.ends[at].tick(clock);
+        }
+        net.connect(first, 1);
+        net.run(3_000);
+        net.connect(second, 1);
+        net.run(3_000);
+        assert!(answer(&mut net, second, FRESH), "{first}");
+        net.run(5_000);
+        answer(&mut net, first, ReplicaId::from_u128(0xf5e6));
+        net.run(5_000);
+        assert!(net.is_converged(), "{first}");
+        assert_eq!(visits(&net, 1), 6, "{first}");
     }
 }
 
@@ -181,6 +288,43 @@ fn t32_a_region_whose_clock_ran_ahead_issues_its_writes_again_with_true_times() 
     net.run(1_000);
     let state = net.ends[0].replica().state();
     assert_eq!(state.get(&1).and_then(|account| account.owner.latest()).map(String::as_str), Some("later"));
+}
+
+#[test]
+fn what_a_peer_with_a_fast_clock_took_and_has_not_reported_is_not_issued_again() {
+    let mut net: Net<Accounts> = Net::new(2, |_, _| {});
+    net.mesh();
+    net.run(2_000);
+    visit(&mut net, 0, 1, "in time", 1);
+    net.run(1_000);
+    // Both clocks are fast, one of them by more than anyone accepts whose clock is right. What 1 says is lost.
+    net.fate = Box::new(|from, _, _| if from == 1 { Fate::Lost } else { Fate::Arrives });
+    net.skew_ms = vec![100_000, 50_000];
+    visit(&mut net, 0, 1, "ahead", 2);
+    net.run(100);
+    assert_eq!(visits(&net, 1), 2, "it is taken");
+    net.skew_ms[0] = 200_000;
+    visit(&mut net, 0, 1, "far ahead", 3);
+    net.run(100);
+    assert_eq!(visits(&net, 1), 2, "that is not");
+    net.cut(0, 1);
+    net.skew_ms = vec![0, 0];
+    let clock = net.clock(0);
+    let reissued = net.ends[0].reissue_ahead(clock, FRESH).expect("the id is fresh");
+    assert_eq!(reissued.commits, 1, "the one that nobody can have taken");
+    net.fate = Box::new(|_, _, _| Fate::Arrives);
+    net.connect(0, 1);
+    net.run(5_000);
+    assert!([0, 1].iter().all(|at| visits(&net, *at) <= 3), "something is counted twice");
+    // Once their time has come, all take the stamps that were kept.
+    net.run(100_000);
+    assert_eq!([0, 1].map(|at| visits(&net, at)), [3; 2]);
+    let late = SyncConfig::new(CLUSTER, member(9), "region-9");
+    let late = net.add(Endpoint::new(Replica::new(id(9), Config::default()), late));
+    net.connect(late, 0);
+    net.run(5_000);
+    assert!(net.is_converged());
+    assert_eq!(visits(&net, late), 3);
 }
 
 #[test]

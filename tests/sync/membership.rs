@@ -1,8 +1,8 @@
 //! Who joins, leaves, is evicted, returns, or just falls silent, and what the others forget meanwhile.
 
 use driftless::{
-    Config, Crdt, Endpoint, Held, Holders, Kept, LinkState, LwwRegister, MergeMap, Need, Replica, SyncConfig,
-    SyncEvent, Timestamp,
+    Admission, Config, Crdt, Endpoint, Held, Holders, Kept, LinkState, LwwRegister, MergeMap, Need, Replica,
+    SyncConfig, SyncEvent, Timestamp,
 };
 
 use crate::net::{CLUSTER, DELAY_MS, DELTA, Fate, Net, id, member};
@@ -289,6 +289,95 @@ fn what_long_keys_cost_is_told_in_bytes() {
     let [blocking] = &net.ends[0].blocking()[..] else { panic!("it is one") };
     assert_eq!((blocking.alone.rows, blocking.alone.marks), (100, 100));
     assert!((100_000..130_000).contains(&blocking.alone.bytes), "{} bytes", blocking.alone.bytes);
+}
+
+#[test]
+fn who_holds_nothing_of_a_replica_is_not_taken_by_others_to_hold_all_of_it() {
+    let mut net: Net<Texts> = Net::new(3, |_, _| {});
+    net.connect(0, 1);
+    net.connect(0, 2);
+    set(&mut net, 0, 7, 1);
+    set(&mut net, 0, 8, 1);
+    net.run(5_000);
+    // 1 has never written, when 2 falls silent. It hears of 2 by 0 alone.
+    assert_eq!(net.ends[2].replica().vector().get(&id(1)), Timestamp::ZERO);
+    net.isolate(2);
+    remove(&mut net, 1, 7);
+    net.run(10_000);
+    for at in 0..2 {
+        assert_eq!((rows(&net, at), read(&net, at, 7)), (2, None), "{at} forgot what 2 has not seen");
+        let blocking = net.ends[at].blocking();
+        assert!(blocking.len() == 1 && blocking[0].member == member(2), "{at}: {blocking:?}");
+    }
+    net.connect(1, 2);
+    net.run(10_000);
+    assert!(net.is_converged());
+    assert_eq!([0, 1, 2].map(|at| (rows(&net, at), read(&net, at, 7))), [(1, None); 3]);
+}
+
+/// All that are connected, whose operators let each other in if need be.
+fn founded(count: usize, admission: Admission) -> Net<Texts> {
+    let mut net: Net<Texts> = Net::new(count, |_, config| config.admission = admission);
+    if admission == Admission::Invited {
+        net.ends[0].found(net.now_ms).expect("it is legal");
+        (1..count).for_each(|who| admit(&mut net, 0, who));
+    }
+    net.mesh();
+    net.run(5_000);
+    assert!(net.ends.iter().all(|end| end.members().len() == count));
+    net
+}
+
+#[test]
+fn halves_that_evict_each_other_at_once_are_one_cluster_again_once_they_are_to_be() {
+    for admission in [Admission::Anyone, Admission::Invited] {
+        let mut net = founded(4, admission);
+        set(&mut net, 3, 7, 1);
+        net.run(1_000);
+        for (at, others) in [(0, [2, 3]), (2, [0, 1])] {
+            others.iter().for_each(|who| net.evict(&[at], *who));
+        }
+        net.run(5_000);
+        assert!(net.is_converged());
+        for (end, events) in net.ends.iter().zip(&net.events) {
+            assert!(end.members().is_empty() && events.contains(&SyncEvent::Evicted), "{events:?}");
+        }
+        // Nobody is left who could let anyone in. Who comes again begins anew, where whoever comes is let in; else it takes
+        // someone who invites the others.
+        match admission {
+            Admission::Invited => [0, 2, 3].iter().for_each(|who| admit(&mut net, 1, *who)),
+            _ => {
+                (0..4).for_each(|at| net.isolate(at));
+                net.mesh();
+            }
+        }
+        net.run(5_000);
+        assert!(net.is_converged(), "{admission:?}");
+        let all: Vec<_> = (0..4).map(|at| owners(&net, at)).collect();
+        assert!(all.iter().all(|one| *one == all[0]), "{admission:?}: {all:?}");
+        let members: Vec<_> = all[0].0.iter().map(|(member, _)| *member).collect();
+        assert_eq!(members, [0, 1, 2, 3].map(member), "{admission:?}");
+        remove(&mut net, 2, 7);
+        net.run(5_000);
+        assert!(net.is_converged());
+        assert_eq!([0, 1, 2, 3].map(|at| rows(&net, at)), [0; 4], "{admission:?}");
+    }
+}
+
+#[test]
+fn who_is_invited_again_while_it_is_connected_is_a_member_at_once() {
+    for admission in [Admission::Anyone, Admission::Invited] {
+        let mut net = founded(3, admission);
+        net.evict(&[0], 2);
+        net.run(5_000);
+        assert!(net.ends.iter().all(|end| end.members().len() == 2), "{admission:?}");
+        let epoch = net.ends[0].epoch();
+        admit(&mut net, 0, 2);
+        assert_eq!(net.ends[0].members().len(), 3, "{admission:?}");
+        net.run(1_000);
+        assert!(net.ends.iter().all(|end| end.members().len() == 3 && end.epoch() > epoch), "{admission:?}");
+        assert!(net.is_converged());
+    }
 }
 
 /// Two that have forgotten much; and one that joins, whose clock is slow, with what it wrote before it knew of them.

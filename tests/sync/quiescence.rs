@@ -80,6 +80,42 @@ fn b51_one_is_wiped_and_the_other_goes_on_with_its_session() {
     }
 }
 
+/// The longest heartbeat of a while in which nothing is written.
+fn longest_beat(net: &mut Net<Names>) -> usize {
+    net.log.clear();
+    net.run(10_000);
+    assert!(net.log.iter().all(|(_, _, bytes)| bytes[0] == BEAT), "there is more to say");
+    net.log.iter().map(|(.., bytes)| bytes.len()).max().expect("there are some")
+}
+
+#[test]
+fn in_a_star_in_which_one_starts_again_heartbeats_are_as_short_as_before_and_what_is_removed_is_forgotten() {
+    for restarted in [0, 2] {
+        let mut net: Net<Names> = Net::new(4, |_, config| config.audit_ms = 1_000_000);
+        (1..4).for_each(|leaf| net.connect(0, leaf));
+        (0..4).for_each(|at| set(&mut net, at, at as u8, 1));
+        net.run(5_000);
+        let before = longest_beat(&mut net);
+        let disk = net.image(restarted);
+        net.restart(restarted, &disk);
+        (1..4).filter(|leaf| restarted == 0 || restarted == *leaf).for_each(|leaf| net.connect(0, leaf));
+        net.run(10_000);
+        assert!(net.is_converged());
+        // The id that it had is closed, and nobody names it any more.
+        for end in &net.ends {
+            assert!(end.replica().vector().len() <= 4, "{:?}", end.replica().vector());
+        }
+        let after = longest_beat(&mut net);
+        assert!(after <= before, "{after} bytes instead of {before}, with {restarted}");
+        net.write(3, |names| names.remove(&1));
+        net.run(10_000);
+        assert!(net.is_converged());
+        for end in &net.ends {
+            assert_eq!((end.replica().state().rows(), end.blocking()), (3, Vec::new()), "with {restarted}");
+        }
+    }
+}
+
 /// Whoever has equal vectors holds the same.
 fn check(net: &Net<Sets>) {
     for a in 0..net.ends.len() {

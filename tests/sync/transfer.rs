@@ -153,7 +153,8 @@ fn what_is_written_behind_a_transfer_does_not_wait_until_it_is_confirmed() {
         wide.write(0, |texts| texts.update(&key, |text| text.set(format!("the text of the row {key}"))));
     }
     wide.connect(0, 1);
-    wide.run(DELAY_MS);
+    // The hellos, and what they are answered by.
+    wide.run(2 * DELAY_MS);
     let chunks = deltas(&wide).len();
     assert!(chunks > 10, "all of the transfer is under way");
     wide.run(1);
