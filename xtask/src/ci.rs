@@ -13,7 +13,7 @@ enum Step {
     Check(fn(&Path) -> io::Result<Report>),
 }
 
-const STEPS: [(&str, Step); 11] = [
+const STEPS: [(&str, Step); 12] = [
     ("fmt", Step::Cargo("fmt --all --check")),
     ("clippy", Step::Cargo("clippy --workspace --all-targets -- -D warnings")),
     ("fuzz", Step::Cargo("check --manifest-path fuzz/Cargo.toml")),
@@ -24,6 +24,7 @@ const STEPS: [(&str, Step); 11] = [
     ("scenarios", Step::Check(scenarios::check)),
     ("faults", Step::Check(faults::check)),
     ("test", Step::Cargo("test --workspace")),
+    ("sim", Step::Cargo("run --release --package driftless-testkit --bin sim -- --seeds 2000")),
     ("example", Step::Cargo("run --release --example three_regions -- --records 2000 --seconds 3 --seed 7")),
 ];
 

@@ -60,7 +60,7 @@ impl<S: Subject> World<S> {
             }
             Action::Crash { at, written, for_ms, in_write } => {
                 let slot = self.slot(at);
-                if !self.processes[slot].is_running() || self.is_protected(slot) {
+                if !self.processes[slot].is_running() || self.is_protected(slot) || self.is_anyone_silent() {
                     return Ok(());
                 }
                 if in_write && self.processes[slot].config.is_durable {
@@ -72,7 +72,7 @@ impl<S: Subject> World<S> {
             Action::Restore { at, back, for_ms } => self.restore(self.slot(at), back.into(), for_ms),
             Action::Wipe { at, for_ms } => {
                 let slot = self.slot(at);
-                if !self.processes[slot].is_running() || self.is_protected(slot) {
+                if !self.processes[slot].is_running() || self.is_protected(slot) || self.is_anyone_silent() {
                     return Ok(());
                 }
                 self.crash(slot, 0, for_ms)?;
@@ -185,7 +185,8 @@ impl<S: Subject> World<S> {
 
     fn restore(&mut self, slot: usize, back: usize, for_ms: u64) -> Result<(), Stop> {
         let process = &self.processes[slot];
-        if !process.config.is_durable || !process.is_running() || self.is_protected(slot) {
+        let is_possible = process.config.is_durable && process.is_running();
+        if !is_possible || self.is_protected(slot) || self.is_anyone_silent() {
             return Ok(());
         }
         let mut older = process.disk.clone();

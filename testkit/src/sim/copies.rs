@@ -128,6 +128,10 @@ impl<S: Subject> World<S> {
         if count == 0 || count == self.processes[slot].inputs.len() {
             return Ok(());
         }
+        // Who was restarted since does not remember what it was told of its commits.
+        if self.processes.iter().any(|process| process.opened_ms > then_ms) {
+            return Ok(());
+        }
         let machine = self.replayed(slot, count)?;
         let id = machine.endpoint.replica().id();
         if id != self.processes[slot].id {

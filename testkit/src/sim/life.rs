@@ -15,9 +15,10 @@ impl<S: Subject> World<S> {
     pub(super) fn open(&mut self, slot: usize) -> Result<(), Stop> {
         let is_same = self.simulation.planted == Some(Planted::SameId) && self.processes[slot].opened > 0;
         let id = if is_same { self.processes[slot].id } else { self.fresh_id() };
-        let local_ms = self.local_ms(slot);
+        let (now_ms, local_ms) = (self.now_ms, self.local_ms(slot));
         let process = &mut self.processes[slot];
         process.opened += 1;
+        process.opened_ms = now_ms;
         let read = process.disk.read();
         self.coverage.torn += u64::from(read.torn > 0);
         let config = process.config.clone();
@@ -79,7 +80,8 @@ impl<S: Subject> World<S> {
         let opened = process.opened;
         self.coverage.disk_writes += 1;
         self.coverage.disk_images += u64::from(replaces);
-        if let Some((written, for_ms)) = self.processes[slot].dies_in_write.take() {
+        let dies = self.processes[slot].dies_in_write.take().filter(|_| !self.is_anyone_silent());
+        if let Some((written, for_ms)) = dies {
             return self.crash(slot, written, for_ms);
         }
         let mut random = Random::new(self.plan.seed, &[30, slot as u64, self.coverage.disk_writes]);
@@ -147,6 +149,12 @@ impl<S: Subject> World<S> {
         process.stage = Stage::Gone;
         process.inputs.clear();
         process.quarantine = None;
+    }
+
+    /// Whether there is a copy that is not found out yet. Who is restarted meanwhile does not remember what it was told of its
+    /// commits.
+    pub(super) fn is_anyone_silent(&self) -> bool {
+        self.processes.iter().any(|process| process.quarantine.is_some())
     }
 
     /// Whether a process must not die or be changed now: a copy of it is about to be found out.

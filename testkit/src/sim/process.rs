@@ -114,6 +114,8 @@ pub(super) struct Process<S> {
     pub(super) disk: Disk,
     /// How often it was opened.
     pub(super) opened: u64,
+    /// When it was opened last.
+    pub(super) opened_ms: u64,
     /// The id that it writes under, and what the oracle calls this copy.
     pub(super) id: ReplicaId,
     pub(super) label: ReplicaId,
@@ -157,6 +159,7 @@ impl<S: Subject> Process<S> {
             clock: Clock::default(),
             disk: Disk::default(),
             opened: 0,
+            opened_ms: 0,
             id: member,
             label: member,
             vector: VersionVector::new(),
