@@ -80,7 +80,7 @@ impl<S: Crdt> Endpoint<S> {
     /// How it stands with each link.
     pub fn peers(&self) -> Vec<PeerStatus> {
         let own = self.shared.told();
-        let status = |(link, session): (&LinkId, &Session<S>)| {
+        let status = |(link, session): (&LinkId, &Box<Session<S>>)| {
             let peer = session.peer();
             let lacks: Vec<_> = session.outbound().map_or_else(Vec::new, |outbound| {
                 let confirmed = outbound.confirmed();
