@@ -80,7 +80,7 @@ impl<S: Crdt> Endpoint<S> {
     /// How it stands with each link.
     pub fn peers(&self) -> Vec<PeerStatus> {
         let own = self.shared.told();
-        let status = |(link, session): (&LinkId, &Box<Session<S>>)| {
+        let status = |(link, session): (&LinkId, &Session<S>)| {
             let peer = session.peer();
             let lacks: Vec<_> = session.outbound().map_or_else(Vec::new, |outbound| {
                 let confirmed = outbound.confirmed();
@@ -110,7 +110,7 @@ impl<S: Crdt> Endpoint<S> {
                 ahead_ms: peer.map_or(0, |peer| peer.ahead_ms),
             }
         };
-        self.sessions.iter().map(status).collect()
+        self.sessions.iter().map(|(link, session)| (link, &**session)).map(status).collect()
     }
 
     /// The members that keep this endpoint from forgetting, since when, and what that costs.
