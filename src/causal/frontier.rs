@@ -70,7 +70,7 @@ impl Frontier {
     }
 
     /// The entries above zero.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Dot> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Dot> + Clone + '_ {
         let dots = self
             .0
             .iter()
@@ -91,8 +91,10 @@ impl Frontier {
     /// The vector without some ids: `implied`, in order.
     pub(crate) fn to_vector_without(&self, implied: &[Origin], origins: &Origins) -> VersionVector {
         let named = self.iter().filter(|dot| implied.binary_search(&dot.origin).is_err());
-        let entries = named.map(|dot| (*origins.id(dot.origin), dot.time));
-        entries.collect::<Vec<(ReplicaId, Timestamp)>>().into_iter().collect()
+        // A vector is kept for long: it takes no more room than it needs.
+        let mut entries: Vec<(ReplicaId, Timestamp)> = Vec::with_capacity(named.clone().count());
+        entries.extend(named.map(|dot| (*origins.id(dot.origin), dot.time)));
+        entries.into()
     }
 }
 

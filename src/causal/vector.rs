@@ -119,20 +119,16 @@ impl VersionVector {
 
 impl FromIterator<(ReplicaId, Timestamp)> for VersionVector {
     fn from_iter<I: IntoIterator<Item = (ReplicaId, Timestamp)>>(entries: I) -> Self {
-        let mut vector = Self::new();
-        vector.extend(entries);
-        vector
+        Self::from(entries.into_iter().collect::<Vec<_>>())
     }
 }
 
 impl Extend<(ReplicaId, Timestamp)> for VersionVector {
     /// Raises the vector to each of the entries.
     fn extend<I: IntoIterator<Item = (ReplicaId, Timestamp)>>(&mut self, entries: I) {
-        self.entries.extend(entries.into_iter().filter(|(_, stamp)| *stamp > Timestamp::ZERO));
-        if !self.entries.is_sorted_by(|(a, _), (b, _)| a < b) {
-            self.entries.sort_unstable_by_key(|(id, stamp)| (*id, Reverse(*stamp)));
-            self.entries.dedup_by_key(|(id, _)| *id);
-        }
+        let mut all = std::mem::take(&mut self.entries);
+        all.extend(entries);
+        *self = Self::from(all);
     }
 }
 
@@ -155,8 +151,14 @@ impl<'a> IntoIterator for &'a VersionVector {
 }
 
 impl From<Vec<(ReplicaId, Timestamp)>> for VersionVector {
-    fn from(entries: Vec<(ReplicaId, Timestamp)>) -> Self {
-        entries.into_iter().collect()
+    /// Of entries in any order, of which the highest of each id counts.
+    fn from(mut entries: Vec<(ReplicaId, Timestamp)>) -> Self {
+        entries.retain(|(_, stamp)| *stamp > Timestamp::ZERO);
+        if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
+            entries.sort_unstable_by_key(|(id, stamp)| (*id, Reverse(*stamp)));
+            entries.dedup_by_key(|(id, _)| *id);
+        }
+        Self { entries }
     }
 }
 

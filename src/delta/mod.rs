@@ -29,6 +29,7 @@ use crate::causal::frontier::Frontier;
 use crate::causal::id::ReplicaId;
 use crate::causal::origin::{Origin, Origins};
 use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::delta::system::System;
 use crate::wire::hash::KeyHasher;
@@ -183,6 +184,11 @@ impl<S: Crdt> Delta<S> {
     /// Whether it is one chunk of several, to be gathered in a [`PendingDelta`](crate::PendingDelta) before it is merged.
     pub fn is_chunk(&self) -> bool {
         self.chunk.is_some()
+    }
+
+    /// Whether it goes on from what is not held where `held` of each replica is.
+    pub(crate) fn leaves_gap(&self, held: impl Fn(&ReplicaId) -> Timestamp) -> bool {
+        !self.is_complete() && self.from.iter().any(|dot| dot.time > held(self.origins.id(dot.origin)))
     }
 
     /// The ids that it leads to exactly where they were closed, as it holds itself.

@@ -14,7 +14,7 @@ use crate::sync::concern::{Concern, ConcernId, Held, Holders, Need};
 use crate::sync::config::SyncConfig;
 use crate::sync::error::{LinkId, RefusedWrite, SyncError};
 use crate::sync::event::SyncEvent;
-use crate::sync::frame::Hello;
+use crate::sync::frame::{Frame, Hello};
 use crate::sync::roster::{Epoch, Member};
 use crate::sync::session::{Around, Session, State};
 use crate::sync::shared::Shared;
@@ -85,7 +85,8 @@ use crate::sync::token::Token;
 #[derive(Debug)]
 pub struct Endpoint<S> {
     pub(crate) shared: Shared<S>,
-    pub(crate) sessions: BTreeMap<LinkId, Session<S>>,
+    /// Each in a box: a map has room for eleven where there is one.
+    pub(crate) sessions: BTreeMap<LinkId, Box<Session<S>>>,
     /// The session that `transmit` looks at first.
     turn: Option<LinkId>,
     pub(crate) concerns: Vec<Concern>,
@@ -255,7 +256,7 @@ impl<S: Crdt> Endpoint<S> {
         self.look_at_clock(now_ms);
         self.link_down(now_ms, link);
         let session = Session::new(link, principal, nonce, &self.shared, now_ms);
-        self.sessions.insert(link, session);
+        self.sessions.insert(link, Box::new(session));
     }
 
     /// A connection is gone. What is gathered of a transfer is kept, to be gone on with.
@@ -263,6 +264,7 @@ impl<S: Crdt> Endpoint<S> {
         let Some(mut session) = self.sessions.remove(&link) else {
             return;
         };
+        session.report_held(&mut self.shared, now_ms);
         if let Some(peer) = session.peer().map(|peer| peer.id) {
             let shared = &mut self.shared;
             if let Some(transfer) = session.outbound_mut().and_then(|outbound| outbound.suspend()) {
@@ -283,20 +285,14 @@ impl<S: Crdt> Endpoint<S> {
     /// [`SyncError`], whose variants say who is to blame. Nothing changed: close the link.
     pub fn receive(&mut self, now_ms: u64, link: LinkId, frame: &[u8]) -> Result<(), SyncError> {
         self.look_at_clock(now_ms);
-        let Some(mut session) = self.sessions.remove(&link) else {
+        // Who comes is looked for at the other links; with all other frames nobody comes.
+        let elsewhere = if Frame::is_hello(frame) { self.elsewhere(link) } else { Vec::new() };
+        let Some(session) = self.sessions.get_mut(&link) else {
             return Err(SyncError::UnknownLink { link });
         };
-        let principal = session.principal().cloned();
-        let others = &self.sessions;
-        let is_known_elsewhere = |hello: &Hello| {
-            others.values().any(|other| {
-                let is_it = other.peer().is_some_and(|peer| peer.id == hello.id);
-                is_it && other.principal() != principal.as_ref()
-            })
-        };
         let merges = self.shared.merges;
+        let is_known_elsewhere = |hello: &Hello| elsewhere.contains(&hello.id);
         let mut received = session.receive(&mut self.shared, now_ms, frame, is_known_elsewhere);
-        self.sessions.insert(link, session);
         let mut seen = merges;
         // What came may be what others waited for.
         while self.shared.merges != seen {
@@ -309,6 +305,14 @@ impl<S: Crdt> Endpoint<S> {
         self.look_at_membership(now_ms);
         self.look_at_concerns(now_ms);
         received
+    }
+
+    /// Who is connected by other links as somebody else than the transport of this one says.
+    fn elsewhere(&self, link: LinkId) -> Vec<ReplicaId> {
+        let principal = self.sessions.get(&link).and_then(|session| session.principal());
+        let others = self.sessions.iter().filter(|(other, _)| **other != link).map(|(_, other)| other);
+        let others = others.filter(|other| other.principal() != principal);
+        others.filter_map(|other| Some(other.peer()?.id)).collect()
     }
 
     /// Does what is due. To be called at the [`deadline`](Self::deadline); at any other time it does no harm.
@@ -474,8 +478,16 @@ impl<S: Crdt> Endpoint<S> {
         }
     }
 
+    /// Takes note of what peers are known to hold by their deltas.
+    pub(crate) fn report_held(&mut self, now_ms: u64) {
+        for session in self.sessions.values_mut() {
+            session.report_held(&mut self.shared, now_ms);
+        }
+    }
+
     fn forget(&mut self, now_ms: u64) {
         self.shared.keep_place(now_ms);
+        self.report_held(now_ms);
         let forgotten = self.shared.replica.forget();
         self.waiting.retain(|id, _| forgotten.behind.contains(id));
         for id in forgotten.behind {
@@ -525,6 +537,9 @@ impl<S: Crdt> Endpoint<S> {
     }
 
     fn look_at_concerns(&mut self, now_ms: u64) {
+        if self.concerns.is_empty() {
+            return;
+        }
         let epoch = self.epoch();
         let concerns = std::mem::take(&mut self.concerns);
         for concern in concerns {
@@ -561,7 +576,7 @@ impl<S: Crdt> Endpoint<S> {
                 }
                 let sessions =
                     self.sessions.values().filter(|session| session.peer().is_some_and(|peer| peer.id == id));
-                sessions.filter_map(Session::outbound).any(|outbound| covers(outbound.confirmed()))
+                sessions.filter_map(|session| session.outbound()).any(|outbound| covers(outbound.confirmed()))
             };
             told || (concern.held == Held::Applied && confirmed())
         })

@@ -226,6 +226,11 @@ impl<'a> Frame<'a> {
         Ok(())
     }
 
+    /// Whether bytes begin as a hello does.
+    pub(crate) fn is_hello(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&HELLO)
+    }
+
     /// Reads a frame. `None` if it is not of this session, or not whole: both are as if it had been lost.
     pub(crate) fn read(bytes: &'a [u8], seal: Seal) -> Result<Option<Self>, SyncError> {
         let Some(([kind, check @ ..], body)) = bytes.split_first_chunk::<HEAD>() else {

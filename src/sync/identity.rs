@@ -74,6 +74,7 @@ impl<S: Crdt> Endpoint<S> {
         let doubt =
             self.shared.doubt.as_ref().filter(|doubt| doubt.is_answered).ok_or(RefusedId::NotInDoubt)?;
         let known = doubt.known.clone();
+        self.report_held(now_ms);
         let after = self.shared.replica.fork_point(&self.with_reports(&known));
         self.go_on_as(now_ms, new_id, after, Stamps::Keep, &known)
     }
@@ -86,6 +87,7 @@ impl<S: Crdt> Endpoint<S> {
     /// # Errors
     /// [`RefusedId`]; nothing changed.
     pub fn reissue_ahead(&mut self, now_ms: u64, new_id: ReplicaId) -> Result<Reissued, RefusedId> {
+        self.report_held(now_ms);
         let replica = &self.shared.replica;
         let most_ms = now_ms.saturating_add(replica.config().max_ahead_ms.saturating_mul(2));
         let points = replica.commit_points(Timestamp::ZERO, Timestamp::MAX);

@@ -32,11 +32,19 @@ type Place = (u64, Option<Gathered>);
 /// A delta that cannot be merged yet.
 #[derive(Debug)]
 pub(crate) struct Parked<S> {
+    pub(crate) label: Label,
+    pub(crate) what: Incoming<S>,
+}
+
+/// What came with a delta or chunk.
+#[derive(Debug)]
+pub(crate) struct Label {
+    /// When it came.
     pub(crate) since_ms: u64,
     pub(crate) seq: u64,
     pub(crate) points: Points,
     pub(crate) progress: Progress,
-    pub(crate) what: Incoming<S>,
+    /// What it takes to keep it.
     pub(crate) bytes: usize,
 }
 
@@ -101,7 +109,7 @@ impl<S: Crdt> Inbound<S> {
 
     /// Keeps a delta for a while; what there is no room for is asked for again at once.
     pub(crate) fn park(&mut self, parked: Parked<S>, now_ms: u64, merges: u64, config: &SyncConfig) {
-        self.parked_bytes = self.parked_bytes.saturating_add(parked.bytes);
+        self.parked_bytes = self.parked_bytes.saturating_add(parked.label.bytes);
         if self.parked_bytes > config.window_bytes {
             self.give_up(now_ms, merges, config);
         } else {
@@ -114,7 +122,7 @@ impl<S: Crdt> Inbound<S> {
         self.parked_bytes = 0;
         let mut parked = std::mem::take(&mut self.parked);
         // In the order in which they were sent one pass takes all that fit.
-        parked.make_contiguous().sort_by_key(|parked| parked.seq);
+        parked.make_contiguous().sort_by_key(|parked| parked.label.seq);
         parked
     }
 
@@ -126,13 +134,13 @@ impl<S: Crdt> Inbound<S> {
     pub(crate) fn rewind(&mut self, now_ms: u64) {
         self.told_gap = None;
         for parked in &mut self.parked {
-            parked.since_ms = parked.since_ms.min(now_ms);
+            parked.label.since_ms = parked.label.since_ms.min(now_ms);
         }
     }
 
     /// When to give up on what is kept.
     pub(crate) fn deadline(&self, config: &SyncConfig) -> Option<u64> {
-        let since_ms = self.parked.iter().map(|parked| parked.since_ms).min()?;
+        let since_ms = self.parked.iter().map(|parked| parked.label.since_ms).min()?;
         Some(since_ms.saturating_add(config.parking_ms))
     }
 

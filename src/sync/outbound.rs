@@ -30,6 +30,7 @@ pub(crate) struct Outbound<S> {
     confirmed: VersionVector,
     /// That, and what is on its way to it from here.
     shipped: VersionVector,
+    /// Of whom the peer is not known to hold all that is held here.
     authors: BTreeMap<ReplicaId, Author>,
     /// How the peer names keys in short form; `None` once that has failed.
     naming: Option<Request>,
@@ -388,6 +389,10 @@ impl<S: Crdt> Outbound<S> {
             let author = self.authors.entry(id).or_insert_with(fresh);
             if self.confirmed.get(&id) >= author.stamp {
                 *author = fresh();
+                if self.confirmed.get(&id) >= stamp {
+                    // There is nothing to send of it, and nothing to wait for.
+                    self.authors.remove(&id);
+                }
             } else if now_ms >= author.late_ms() {
                 author.since_ms = now_ms;
                 author.patience_ms = author.patience_ms.saturating_mul(2);

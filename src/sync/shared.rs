@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::causal::id::ReplicaId;
@@ -157,12 +158,25 @@ impl<S: Crdt> Shared<S> {
         self.ledger.passed_on(from, to)
     }
 
-    /// We are told of commits between two vectors.
-    pub(crate) fn note_points(&mut self, points: &Points, from: &VersionVector, to: &VersionVector) {
+    /// What is not held here yet of what a vector covers, ordered by id.
+    pub(crate) fn news_in(&self, vector: &VersionVector) -> SmallVec<[Missing; 2]> {
+        let missing = vector.iter().map(|(id, want)| Missing { id, have: self.replica.seen(&id), want });
+        missing.filter(|missing| missing.have < missing.want).collect()
+    }
+
+    /// We are told of commits among what was not held here.
+    pub(crate) fn note_points(&mut self, points: &Points, news: &[Missing]) {
         for (id, points) in points {
-            let (after, up_to) = (from.get(id), to.get(id));
-            self.ledger.note(*id, points.iter().copied().filter(|point| (after..up_to).contains(point)));
+            let place = news.binary_search_by_key(id, |missing| missing.id);
+            if let Some(Missing { have, want, .. }) = place.ok().and_then(|place| news.get(place)) {
+                self.ledger.note(*id, points.iter().copied().filter(|point| (*have..*want).contains(point)));
+            }
         }
+    }
+
+    /// The last commits of what was not held here are held now.
+    pub(crate) fn note_last(&mut self, news: &[Missing]) {
+        news.iter().for_each(|missing| self.ledger.note(missing.id, [missing.want]));
     }
 
     /// What others are known to hold, as far as it differs from what we hold; and a hash of all of it.

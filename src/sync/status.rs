@@ -110,7 +110,7 @@ impl<S: Crdt> Endpoint<S> {
                 ahead_ms: peer.map_or(0, |peer| peer.ahead_ms),
             }
         };
-        self.sessions.iter().map(status).collect()
+        self.sessions.iter().map(|(link, session)| (link, &**session)).map(status).collect()
     }
 
     /// The members that keep this endpoint from forgetting, since when, and what that costs.

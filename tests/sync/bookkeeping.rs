@@ -2,7 +2,7 @@
 
 use driftless::{Committed, LwwRegister, MergeMap};
 
-use crate::net::{DELAY_MS, DELTA, Fate, GAP, Net};
+use crate::net::{DELAY_MS, DELTA, Fate, GAP, Net, id};
 
 type Names = MergeMap<u8, LwwRegister<i64>>;
 
@@ -193,5 +193,28 @@ fn t28_an_earlier_stamp_that_is_seen_after_a_later_one_is_passed_on_all_the_same
             assert_eq!(read(&net, 3, 1), Some(1), "{leaves_between} {skew_ms}");
             assert!(net.is_converged());
         }
+    }
+}
+
+#[test]
+fn what_a_peer_held_when_it_sent_a_delta_is_known_by_the_next_heartbeat_or_once_its_link_is_down() {
+    for goes_down in [false, true] {
+        let mut net: Net<Names> = Net::new(2, |_, _| {});
+        net.connect(0, 1);
+        net.run(3_000);
+        // Deltas arrive, and no heartbeat does.
+        net.fate = Box::new(|_, _, bytes| if bytes[0] == DELTA { Fate::Arrives } else { Fate::Lost });
+        set(&mut net, 1, 1, 7);
+        net.run(DELAY_MS);
+        assert_eq!(read(&net, 0, 1), Some(7));
+        let sent = net.ends[1].replica().vector();
+        if goes_down {
+            net.cut(0, 1);
+        } else {
+            net.run(1_000);
+        }
+        let known = net.ends[0].replica().known_vectors();
+        let known = known.iter().find(|(known, _)| *known == id(1)).map(|(_, vector)| vector);
+        assert_eq!(known, Some(&sent), "{goes_down}");
     }
 }

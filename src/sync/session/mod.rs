@@ -5,6 +5,7 @@ mod receiving;
 mod sending;
 
 use crate::causal::id::ReplicaId;
+use crate::causal::vector::VersionVector;
 use crate::crdt::Crdt;
 use crate::sync::audit::Auditing;
 use crate::sync::error::LinkId;
@@ -34,6 +35,8 @@ pub(crate) struct Session<S> {
     is_known: bool,
     outbound: Option<Outbound<S>>,
     inbound: Inbound<S>,
+    /// What the peer held when it sent the last delta that was merged, until note is taken of it.
+    held: VersionVector,
     told: Said,
     audit: Auditing,
     /// When the next hello or heartbeat is due.
@@ -120,6 +123,7 @@ impl<S: Crdt> Session<S> {
             is_known: false,
             outbound: None,
             inbound: Inbound::new(&shared.replica.config().limits),
+            held: VersionVector::new(),
             told: Said::default(),
             audit: Auditing::default(),
             beat_ms: now_ms,

@@ -1,5 +1,6 @@
 //! What comes in.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::causal::id::ReplicaId;
@@ -13,7 +14,7 @@ use crate::replica::error::MergeError;
 use crate::sync::error::SyncError;
 use crate::sync::event::{SchemaConflict, SyncEvent};
 use crate::sync::frame::{Beat, Frame, Hello, Points, Progress, Refusal, Told};
-use crate::sync::inbound::{Incoming, Parked};
+use crate::sync::inbound::{Incoming, Label, Parked};
 use crate::sync::points::MOST_STABLE;
 use crate::sync::session::greeting::ahead;
 use crate::sync::session::{MOST_ANSWERS, Session, State};
@@ -35,7 +36,11 @@ impl<S: Crdt> Session<S> {
         self.answers.drain(..surplus);
         self.idle_at = 0;
         match frame {
-            Frame::Hello(hello) => return self.greeted(shared, now_ms, *hello, is_known_elsewhere),
+            Frame::Hello(hello) => {
+                // It may be of another peer than the one before.
+                self.report_held(shared, now_ms);
+                return self.greeted(shared, now_ms, *hello, is_known_elsewhere);
+            }
             Frame::Refuse(refusal) => {
                 // Both refuse where the shapes differ: the places of the other side say where.
                 let is_news = self.state != State::Refused || !refusal.places.is_empty();
@@ -225,10 +230,9 @@ impl<S: Crdt> Session<S> {
         if self.state != State::Open || shared.doubt.is_some() {
             return Ok(());
         }
-        let what = Incoming::Message(message.to_vec());
         let bytes = message.len().saturating_add(size_of_points(&points));
         let next = self.inbound.next_chunk();
-        self.take(shared, now_ms, Parked { since_ms: now_ms, seq, points, progress, what, bytes })?;
+        self.take(shared, now_ms, Label { since_ms: now_ms, seq, points, progress, bytes }, message.into())?;
         if self.inbound.next_chunk() != next && self.inbound.is_any_parked() {
             // Chunks that overtook this one.
             self.take_parked(shared, now_ms)?;
@@ -236,25 +240,30 @@ impl<S: Crdt> Session<S> {
         Ok(())
     }
 
-    /// Takes up what came, or keeps it if it cannot be read yet.
-    fn take(&mut self, shared: &mut Shared<S>, now_ms: u64, parked: Parked<S>) -> Result<(), SyncError> {
-        let Incoming::Message(message) = &parked.what else {
-            return self.take_whole(shared, now_ms, parked);
-        };
-        if parked.progress.chunk > self.inbound.next_chunk() {
+    /// Takes up a message, or keeps it if it cannot be read yet.
+    fn take(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        label: Label,
+        message: Cow<'_, [u8]>,
+    ) -> Result<(), SyncError> {
+        if label.progress.chunk > self.inbound.next_chunk() {
             // It overtook the one before it, or that is lost.
-            if !self.inbound.is_done(parked.seq) {
-                self.inbound.park(parked, now_ms, shared.merges, shared.config());
+            if !self.inbound.is_done(label.seq) {
+                let what = Incoming::Message(message.into_owned());
+                self.inbound.park(Parked { label, what }, now_ms, shared.merges, shared.config());
             }
             return Ok(());
         }
-        match shared.replica.decode(message) {
+        match shared.replica.decode(&message) {
             // It names an id or a key in short form that what comes before it brings.
             Err(MergeError::Gap { .. }) => {
-                self.inbound.park(parked, now_ms, shared.merges, shared.config());
+                let what = Incoming::Message(message.into_owned());
+                self.inbound.park(Parked { label, what }, now_ms, shared.merges, shared.config());
                 Ok(())
             }
-            decoded => self.gather(shared, now_ms, parked, decoded?),
+            decoded => self.gather(shared, now_ms, label, decoded?),
         }
     }
 
@@ -263,25 +272,22 @@ impl<S: Crdt> Session<S> {
         &mut self,
         shared: &mut Shared<S>,
         now_ms: u64,
-        parked: Parked<S>,
+        label: Label,
         delta: Delta<S>,
     ) -> Result<(), SyncError> {
-        let Parked { seq, progress, .. } = parked;
-        let is_chunk = delta.is_chunk();
-        if is_chunk {
-            // They come with the first chunk alone, and are true whether or not the others come.
-            shared.note_points(&parked.points, &shared.replica.vector(), &delta.to());
-            if progress.chunk == 0 {
-                self.rows = 0;
-            }
-            let rows = progress.rows;
-            self.rows = self.rows.max(rows);
+        if !delta.is_chunk() {
+            return self.take_whole(shared, now_ms, label, delta);
         }
+        let Label { seq, progress, .. } = label;
+        // They come with the first chunk alone, and are true whether or not the others come.
+        let news = shared.news_in(&delta.to());
+        shared.note_points(&label.points, &news);
+        if progress.chunk == 0 {
+            self.rows = 0;
+        }
+        self.rows = self.rows.max(progress.rows);
         match self.inbound.pending.push(delta) {
-            Ok(Some(whole)) => {
-                let what = Incoming::Whole(whole);
-                self.take_whole(shared, now_ms, Parked { what, ..parked })
-            }
+            Ok(Some(whole)) => self.take_whole(shared, now_ms, label, whole),
             Ok(None) => {
                 self.inbound.acknowledge(seq, false);
                 if progress.rows > 0 {
@@ -308,32 +314,17 @@ impl<S: Crdt> Session<S> {
         &mut self,
         shared: &mut Shared<S>,
         now_ms: u64,
-        parked: Parked<S>,
+        label: Label,
+        delta: Delta<S>,
     ) -> Result<(), SyncError> {
-        let Parked { since_ms, seq, points, progress, what, bytes } = parked;
-        let Incoming::Whole(delta) = what else {
-            return Ok(());
-        };
-        let own = shared.replica.vector();
-        if !delta.is_complete() && !shared.replica.covers(&delta.from()) {
+        if delta.leaves_gap(|id| shared.replica.seen(id)) {
             let what = Incoming::Whole(delta);
-            let parked = Parked { since_ms, seq, points, progress, what, bytes };
-            self.inbound.park(parked, now_ms, shared.merges, shared.config());
+            self.inbound.park(Parked { label, what }, now_ms, shared.merges, shared.config());
             return Ok(());
         }
-        self.merge(shared, now_ms, seq, points, delta, &own)
-    }
-
-    fn merge(
-        &mut self,
-        shared: &mut Shared<S>,
-        now_ms: u64,
-        seq: u64,
-        points: Points,
-        delta: Delta<S>,
-        own: &VersionVector,
-    ) -> Result<(), SyncError> {
+        let Label { seq, points, .. } = label;
         let to = delta.to();
+        let news = shared.news_in(&to);
         let merged = match shared.replica.merge(now_ms, delta) {
             Ok(merged) => merged,
             Err(error @ MergeError::NotIssued { .. }) => {
@@ -348,10 +339,8 @@ impl<S: Crdt> Session<S> {
         };
         self.ahead = None;
         self.inbound.acknowledge(seq, true);
-        shared.note_points(&points, own, &to);
-        for (id, stamp) in to.iter().filter(|(id, stamp)| *stamp > own.get(id)) {
-            shared.ledger.note(id, [stamp]);
-        }
+        shared.note_points(&points, &news);
+        shared.note_last(&news);
         if let Some(outbound) = &mut self.outbound {
             outbound.confirm(&to, shared.config(), now_ms);
         }
@@ -362,20 +351,31 @@ impl<S: Crdt> Session<S> {
             let (conflicts, changes) = (merged.conflicts, merged.changes);
             shared.events.push_back(SyncEvent::Merged { link: self.link, conflicts, changes });
             shared.merges += 1;
-            shared.version += 1;
         }
         // It held all of that when it sent it.
-        if let Some(peer) = &self.peer {
-            let _ = shared.report(now_ms, peer.id, &to);
-            shared.version += 1;
+        if !to.is_within(&self.held) {
+            self.held = to;
         }
+        shared.version += 1;
         Ok(())
+    }
+
+    /// Takes note of what the peer held when it sent the last delta. Nothing waits for that before something is forgotten, so it
+    /// is not done with each delta: it would take half as long as a small one.
+    pub(crate) fn report_held(&mut self, shared: &mut Shared<S>, now_ms: u64) {
+        let held = std::mem::take(&mut self.held);
+        if let Some(peer) = self.peer.as_ref().filter(|_| !held.is_empty()) {
+            let _ = shared.report(now_ms, peer.id, &held);
+        }
     }
 
     /// Tries again what could not be merged when it came.
     pub(crate) fn take_parked(&mut self, shared: &mut Shared<S>, now_ms: u64) -> Result<(), SyncError> {
-        for parked in self.inbound.take_parked() {
-            self.take(shared, now_ms, parked)?;
+        for Parked { label, what } in self.inbound.take_parked() {
+            match what {
+                Incoming::Message(message) => self.take(shared, now_ms, label, message.into())?,
+                Incoming::Whole(delta) => self.take_whole(shared, now_ms, label, delta)?,
+            }
         }
         Ok(())
     }

@@ -62,6 +62,7 @@ impl<S: Subject> World<S> {
         let process = &self.processes[slot];
         if !process.is_running()
             || self.is_protected(slot)
+            || self.is_anyone_silent()
             || self.left_without(slot) < 2
             || process.is_evicted
         {
