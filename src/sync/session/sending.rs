@@ -110,9 +110,11 @@ impl<S: Crdt> Session<S> {
             let (next, last) = pending.gathered()?;
             Some((*id, Gathered { next, last }))
         });
-        let lost = self.peer.as_ref().zip(self.outbound.as_ref()).map(|(peer, outbound)| {
-            shared.replica.counts_beyond(&peer.id, outbound.confirmed())
-        });
+        let lost = self
+            .peer
+            .as_ref()
+            .zip(self.outbound.as_ref())
+            .map(|(peer, outbound)| shared.replica.counts_beyond(&peer.id, outbound.confirmed()));
         Hello {
             versions: VERSIONS,
             cluster: config.cluster,

@@ -108,16 +108,21 @@ impl<S: Subject> World<S> {
     /// Where a member goes by the id of a copy that was ended, an operator says that it is another process now.
     fn replace_the_ended(&mut self) -> Result<(), Stop> {
         let is_sound = |process: &Process<S>| {
-            process.is_running() && process.quarantine.is_none() && !process.is_superfluous && !process.is_in_doubt
+            process.is_running()
+                && process.quarantine.is_none()
+                && !process.is_superfluous
+                && !process.is_in_doubt
         };
-        let Some(by) = self.processes.iter().position(is_sound) else { return Ok(()) };
-        let members = self.processes[by].machine().map_or(Vec::new(), |machine| machine.endpoint.members());
+        let Some(first) = self.processes.iter().position(is_sound) else { return Ok(()) };
+        let members =
+            self.processes[first].machine().map_or(Vec::new(), |machine| machine.endpoint.members());
         for known in members {
-            let is_ended = !self.processes.iter().any(|process| process.is_running() && process.id == known.id);
+            let is_ended =
+                !self.processes.iter().any(|process| process.is_running() && process.id == known.id);
             let is_it = |process: &Process<S>| is_sound(process) && process.member == known.member;
-            let Some(slot) = self.processes.iter().position(is_it).filter(|slot| is_ended && *slot != by) else {
-                continue;
-            };
+            let Some(slot) = self.processes.iter().position(is_it).filter(|_| is_ended) else { continue };
+            let is_other = |(other, process): &(usize, &Process<S>)| *other != slot && is_sound(process);
+            let Some((by, _)) = self.processes.iter().enumerate().find(is_other) else { continue };
             self.feed(by, Input::Evict(known.member))?;
             for other in (0..self.processes.len()).filter(|other| *other != slot) {
                 self.feed(other, Input::Admit(known.member))?;
