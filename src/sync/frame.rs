@@ -103,6 +103,8 @@ pub(crate) struct Beat {
 pub(crate) struct Told {
     pub(crate) id: ReplicaId,
     pub(crate) points: Vec<Timestamp>,
+    /// Whether that is all that is remembered, and not the newest alone.
+    pub(crate) is_all: bool,
 }
 
 /// Why an endpoint does not exchange anything with the sender of a hello.

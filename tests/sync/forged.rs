@@ -259,7 +259,7 @@ fn what_is_said_of_commits_is_bounded_however_often_it_is_said() {
     let mut victim = greeted();
     for round in 0..200_u64 {
         let told: Vec<Timestamp> = (0..2_000).map(|number| stamp(round * 2_000 + number)).collect();
-        let frame = packed(POINTS, &(id(0), told));
+        let frame = packed(POINTS, &(id(0), told, true));
         attack_within(1 << 20, "commits of the victim", &mut victim, &frame).expect("it may be true");
     }
     assert!(heap(victim) < 2 << 20, "what was said of commits is kept");

@@ -112,7 +112,8 @@ impl<S: Crdt> Session<S> {
         let points = shared.ledger.of(&id);
         let newest = points.get(points.len().saturating_sub(NEWEST_POINTS)..).unwrap_or_default();
         if last > Timestamp::ZERO {
-            self.answers.push(Frame::Points(Told { id, points: [newest, &[last]].concat() }));
+            let is_all = newest.len() == points.len();
+            self.answers.push(Frame::Points(Told { id, points: [newest, &[last]].concat(), is_all }));
         }
         if hello.member == shared.config().member {
             shared.events.push_back(SyncEvent::SameMember { link: self.link, id });

@@ -97,7 +97,7 @@ impl<S: Crdt> Session<S> {
                     points.extend(own.skip(before));
                 }
                 points.push(shared.replica.seen(&id));
-                self.answers.push(Frame::Points(Told { id, points }));
+                self.answers.push(Frame::Points(Told { id, points, is_all: true }));
                 Ok(())
             }
             Frame::Points(told) => {
@@ -107,7 +107,8 @@ impl<S: Crdt> Session<S> {
                 }
                 if let Some(doubt) = shared.doubt.as_mut().filter(|_| is_ours) {
                     doubt.learn(told.points);
-                    let is_news = !std::mem::replace(&mut doubt.is_answered, true);
+                    // The newest alone may all be of the other copy.
+                    let is_news = told.is_all && !std::mem::replace(&mut doubt.is_answered, true);
                     if is_news {
                         let (link, id, stamp) = (self.link, told.id, doubt.stamp);
                         shared.events.push_back(SyncEvent::IdInDoubt { link, id, stamp });
