@@ -174,8 +174,8 @@ fn a_clone_of_a_process_that_was_evicted_is_found_out_before_anything_of_it_is_s
         net.log.clear();
         // What it is told of its commits beside the hello may be lost. The hello says enough.
         let mut is_next_lost = is_any_lost;
-        net.fate = Box::new(move |_, _, bytes| {
-            let is_lost = bytes[0] == POINTS && std::mem::take(&mut is_next_lost);
+        net.fate = Box::new(move |from, _, bytes| {
+            let is_lost = (from, bytes[0]) == (1, POINTS) && std::mem::take(&mut is_next_lost);
             if is_lost { Fate::Lost } else { Fate::Arrives }
         });
         net.connect(2, 1);
