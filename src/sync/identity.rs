@@ -101,7 +101,9 @@ impl<S: Crdt> Endpoint<S> {
         let replica = &self.shared.replica;
         let others = replica.known_vectors().into_iter().filter(|(id, _)| *id != replica.id());
         let held = others.map(|(_, vector)| vector.get(&replica.id()));
-        known.iter().copied().chain(held).collect()
+        let outbound = self.sessions.values().filter_map(|session| session.outbound());
+        let confirmed = outbound.map(|outbound| outbound.confirmed().get(&replica.id()));
+        known.iter().copied().chain(held).chain(confirmed).collect()
     }
 
     /// Takes its place among the members under the new id, and lets others know what the commits are called now.

@@ -158,7 +158,8 @@ impl<S: Crdt> Session<S> {
         Ok(())
     }
 
-    /// The peer says what it was told that we held, and may have forgotten for us. If we do not, we are not who said so, or were rolled back since.
+    /// The peer says what it was told that we held, and may have forgotten for us. If we do not, we are not who said so, or were
+    /// rolled back since.
     pub(super) fn look_at_lost(&self, shared: &mut Shared<S>, echo: u64, lost: &VersionVector) {
         // If it is not said to us as we are now, it is of who we were.
         if echo == self.nonce && !shared.replica.covers(lost) {
