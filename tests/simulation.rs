@@ -118,7 +118,8 @@ fn an_invariant_of_the_application_is_checked_after_every_step() {
         count => Err(format!("there are {count} notes")),
     });
     let fault = found(simulation).1.fault.unwrap();
-    assert!(fault.contains("there are 3 notes"), "{fault}");
+    // A merge may bring several at once.
+    assert!(fault.contains("there are ") && fault.contains(" notes"), "{fault}");
 }
 
 #[test]

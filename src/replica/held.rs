@@ -189,11 +189,13 @@ impl<S: Crdt> Held<S> {
 #[derive(Debug)]
 pub struct Snapshot<S> {
     held: Arc<Held<S>>,
+    /// Whose it is.
+    pub(crate) id: ReplicaId,
 }
 
 impl<S> Clone for Snapshot<S> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held) }
+        Self { held: Arc::clone(&self.held), id: self.id }
     }
 }
 
@@ -206,8 +208,8 @@ impl<S> Deref for Snapshot<S> {
 }
 
 impl<S: Crdt> Snapshot<S> {
-    pub(crate) fn of(held: Held<S>) -> Self {
-        Self { held: Arc::new(held) }
+    pub(crate) fn of(held: Held<S>, id: ReplicaId) -> Self {
+        Self { held: Arc::new(held), id }
     }
 
     pub(crate) fn held(&self) -> &Held<S> {

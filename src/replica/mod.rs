@@ -178,7 +178,7 @@ impl<S: Crdt> Replica<S> {
     ///
     /// Cost: constant. While a snapshot is held, the first write to a page of 32 rows copies that page.
     pub fn snapshot(&self) -> Snapshot<S> {
-        Snapshot::of(self.held.fork())
+        Snapshot::of(self.held.fork(), self.id)
     }
 
     /// The digest of what is live. Replicas that have seen the same events have the same.

@@ -206,7 +206,7 @@ impl<S: Crdt> Endpoint<S> {
     /// ```
     pub fn persisted(&mut self, now_ms: u64, snapshot: Snapshot<S>) {
         // What was begun to be written before the id was changed bears names that were given up.
-        if self.shared.config().is_durable && self.shared.replica.covers(&snapshot.vector()) {
+        if self.shared.config().is_durable && snapshot.id == self.shared.replica.id() {
             self.shared.persisted = Some(snapshot);
             self.shared.version += 1;
             self.look_at_concerns(now_ms);

@@ -351,3 +351,103 @@ fn a_token_of_a_write_that_was_issued_again_is_reached_where_the_write_is_and_no
     assert_eq!(net.ends[1].reached(&token), Ok(()));
     assert!(token.vector().get(&id(0)) <= net.ends[1].replica().vector().get(&FRESH));
 }
+
+#[test]
+fn what_was_being_written_to_disk_when_the_id_was_changed_is_told_to_nobody() {
+    let mut net: Net<Accounts> = Net::new(3, |_, _| {});
+    let config = SyncConfig::new(CLUSTER, member(0), "region-0");
+    let durable = SyncConfig { is_durable: true, ..config };
+    net.ends[2] = Endpoint::new(Replica::new(id(0), Config::default()), durable);
+    net.ends[1].found(net.now_ms).expect("it is legal");
+    visit(&mut net, 0, 1, "original", 1);
+    net.connect(0, 1);
+    net.run(3_000);
+    net.isolate(0);
+    visit(&mut net, 2, 2, "copy", 2);
+    let under_way = net.ends[2].snapshot();
+    net.connect(2, 1);
+    net.run(3_000);
+    assert!(answer(&mut net, 2, FRESH));
+    net.run(3_000);
+    // Only now it is on disk.
+    let clock = net.clock(2);
+    net.ends[2].persisted(clock, under_way);
+    net.pump(2);
+    net.run(3_000);
+    assert_eq!(net.logged(DELTA, 2, 1), 0, "by a name that was given up");
+    assert_eq!(visits(&net, 1), 1);
+    net.save(2);
+    net.run(3_000);
+    assert!(net.agree(&[1, 2]));
+    assert_eq!([1, 2].map(|at| visits(&net, at)), [2; 2]);
+}
+
+/// Who is a member, and under which id.
+fn roster(net: &Net<Accounts>, at: usize) -> Vec<(ReplicaId, ReplicaId)> {
+    net.ends[at].members().iter().map(|member| (member.member, member.id)).collect()
+}
+
+/// Adds an endpoint of this number, which holds nothing.
+fn newcomer(net: &mut Net<Accounts>, number: usize) -> usize {
+    let config = SyncConfig::new(CLUSTER, member(number), format!("region-{number}"));
+    net.add(Endpoint::new(Replica::new(id(number), Config::default()), config))
+}
+
+#[test]
+fn who_comes_while_the_id_is_in_doubt_becomes_a_member_after_that() {
+    let mut net = cloned(2, 0);
+    part(&mut net);
+    net.connect(0, 1);
+    net.run(2_000);
+    net.isolate(0);
+    net.connect(2, 1);
+    net.run(2_000);
+    let (before, last) = (roster(&net, 2), net.ends[2].replica().clock().last());
+    assert_eq!(before, [(member(0), id(0)), (member(1), id(1))]);
+    let third = newcomer(&mut net, 3);
+    net.connect(2, third);
+    net.run(3_000);
+    assert_eq!(roster(&net, 2), before, "it is written under an id that is in doubt");
+    assert_eq!(net.ends[2].replica().vector().get(&id(0)), last);
+    assert!(answer(&mut net, 2, FRESH));
+    net.run(5_000);
+    assert!(net.agree(&[1, 2, third]));
+    for at in [1, 2, third] {
+        assert_eq!(roster(&net, at), [(member(0), FRESH), (member(1), id(1)), (member(3), id(3))], "{at}");
+    }
+}
+
+#[test]
+fn a_place_among_the_members_that_was_given_to_the_other_copy_is_taken_again() {
+    let mut net = cloned(2, 0);
+    part(&mut net);
+    net.connect(0, 1);
+    let third = newcomer(&mut net, 3);
+    net.connect(1, third);
+    net.run(3_000);
+    net.isolate(0);
+    net.isolate(third);
+    net.connect(2, 1);
+    net.run(3_000);
+    assert!(answer(&mut net, 2, FRESH));
+    net.run(3_000);
+    assert_eq!(roster(&net, 1)[0], (member(0), FRESH));
+    // Who has not heard of that meets the other copy, and lets it in anew, later.
+    net.evict(&[third], 0);
+    net.run(1_000);
+    net.connect(0, third);
+    net.run(2_000);
+    assert_eq!(roster(&net, third)[0], (member(0), id(0)));
+    net.isolate(0);
+    net.connect(1, third);
+    // It is told so at once, and has its place again within a heartbeat.
+    net.run(200);
+    let is_given_away = roster(&net, 1)[0] == (member(0), id(0));
+    net.run(1_200);
+    assert!(is_given_away);
+    for at in [1, 2, third] {
+        assert_eq!(roster(&net, at)[0], (member(0), FRESH), "{at}");
+    }
+    net.run(5_000);
+    assert!(net.agree(&[1, 2, third]));
+}

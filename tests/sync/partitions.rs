@@ -123,7 +123,6 @@ fn b50_no_confirmed_addition_is_lost_by_partitions_and_crashes() {
         }
         // All who still run hold what they had not on disk; of that nobody was promised anything.
         #[expect(clippy::needless_range_loop, reason = "it is the number of an endpoint")]
-        #[expect(clippy::needless_range_loop, reason = "it is the number of an endpoint")]
         for at in 0..4 {
             let disk = disks[at].clone();
             net.restart(at, &disk);

@@ -1,11 +1,13 @@
 //! Large deltas: in chunks, with an end that is fixed, resumed after a break.
 
-use driftless::{LwwRegister, MergeMap, SyncEvent, Timestamp};
+use driftless::{Held, LwwRegister, MergeMap, Need, SyncEvent, Timestamp};
 
-use crate::net::{DELAY_MS, Fate, Net, id};
+use crate::net::{DELAY_MS, DELTA, Fate, Net, id};
 
 type Texts = MergeMap<u64, LwwRegister<String>>;
 
+/// What a peer is told of what came from it.
+const ACK: u8 = 3;
 const ROWS: u64 = 2_000;
 const CHUNK_BYTES: usize = 4_096;
 const WINDOW_BYTES: usize = 16_384;
@@ -190,4 +192,42 @@ fn a_delta_behind_a_transfer_of_which_a_chunk_is_lost_arrives_after_all() {
         net.run(20_000);
         assert_eq!(deltas(&net).len(), sent, "chunk {lost} lost: it ends");
     }
+}
+
+#[test]
+fn an_acknowledgement_that_comes_late_is_not_taken_for_one_of_the_next_transfer() {
+    let mut net: Net<Texts> = Net::new(2, |_, config| config.chunk_bytes = 100);
+    net.connect(0, 1);
+    net.run(5_000);
+    let write = |net: &mut Net<Texts>, key: u64| {
+        let before = net.logged(DELTA, 0, 1);
+        net.write(0, |texts| texts.update(&key, |text| text.set("a text for a chunk of its own ".repeat(5))));
+        assert_eq!(net.logged(DELTA, 0, 1), before + 1, "a transfer of one chunk");
+    };
+    let holds = |net: &Net<Texts>, key: u64| net.ends[1].replica().state().get(&key).is_some();
+    let is_confirmed =
+        |net: &Net<Texts>| net.events[0].iter().any(|event| matches!(event, SyncEvent::Confirmed { .. }));
+    // That the first one has come is known by a heartbeat.
+    net.fate =
+        Box::new(|from, _, bytes| if (from, bytes[0]) == (1, ACK) { Fate::Held } else { Fate::Arrives });
+    let acknowledged = net.logged(ACK, 1, 0);
+    write(&mut net, 1);
+    net.run(1_500);
+    assert!(holds(&net, 1) && net.logged(ACK, 1, 0) == acknowledged + 1);
+    // The next one is lost.
+    net.fate =
+        Box::new(|from, _, bytes| if (from, bytes[0]) == (0, DELTA) { Fate::Lost } else { Fate::Arrives });
+    write(&mut net, 2);
+    let (clock, stamp) = (net.clock(0), net.ends[0].replica().clock().last());
+    net.ends[0].confirm(clock, stamp, Need::Members(2), Held::Applied, clock + 60_000);
+    net.run(DELAY_MS);
+    net.fate = Box::new(|_, _, _| Fate::Arrives);
+    let sent = net.logged(DELTA, 0, 1);
+    net.release();
+    net.run(1_000);
+    assert!(!is_confirmed(&net), "nobody else holds it");
+    assert_eq!((net.logged(DELTA, 0, 1), holds(&net, 2)), (sent, false), "it has patience");
+    net.run(2_000);
+    assert_eq!((net.logged(DELTA, 0, 1), holds(&net, 2)), (sent + 1, true));
+    assert!(is_confirmed(&net) && net.is_converged());
 }
