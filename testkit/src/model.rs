@@ -6,7 +6,7 @@
 //! trace to a fault is as short as there is one.
 //!
 //! # What makes it fast
-//! The state of a replica follows from what happened to it alone. So replicas are numbered by what they hold ([`nodes`]), a step
+//! The state of a replica follows from what happened to it alone. So replicas are numbered by what they hold, a step
 //! of one is made in the engine once, and a state of the cluster is a few numbers. A step is made on a replica that is made anew
 //! and led there, since replicas cannot be copied.
 //!
