@@ -3,54 +3,27 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use driftless::{Endpoint, LinkId, ReplicaId, SyncConfig};
-use uuid::Uuid;
+use driftless::Endpoint;
 
 use crate::DOCUMENTS;
-use crate::workload::exchange::pair;
+use crate::workload::exchange::{connected, pair, talk};
 use crate::workload::{Accounts, CHANGES, names, now, write_names};
 
 /// Lets two endpoints hear each other until neither has anything to say. Returns how long the second took to receive deltas.
-fn talk(ends: &mut [Endpoint<Accounts>; 2], now_ms: u64) -> Duration {
+fn timed(ends: &mut [Endpoint<Accounts>; 2], now_ms: u64) -> Duration {
     let mut spent = Duration::ZERO;
-    let mut frame = Vec::new();
-    loop {
-        let mut is_quiet = true;
-        for from in 0..2 {
-            while ends[from].transmit(now_ms, &mut frame).is_some() {
-                is_quiet = false;
-                let is_delta = from == 0 && frame[0] == 2;
-                let start = Instant::now();
-                ends[1 - from].receive(now_ms, LinkId(1), &frame).expect("honest");
-                spent += if is_delta { start.elapsed() } else { Duration::ZERO };
-                frame.clear();
-            }
-            while ends[from].next_event().is_some() {}
-        }
-        if is_quiet {
-            return spent;
-        }
-    }
-}
-
-fn endpoints() -> [Endpoint<Accounts>; 2] {
-    let mut number = 0;
-    let mut ends = pair(DOCUMENTS).map(|replica| {
-        number += 1;
-        let config = SyncConfig::new(Uuid::from_u128(0xc1), ReplicaId::from_u128(number), "here");
-        Endpoint::new(replica, config)
+    talk(ends, now_ms, |receive, is_delta| {
+        let start = Instant::now();
+        receive();
+        spent += if is_delta { start.elapsed() } else { Duration::ZERO };
     });
-    for (nonce, end) in (1..).zip(&mut ends) {
-        end.link_up(now(0), LinkId(1), None, nonce);
-    }
-    talk(&mut ends, now(0));
-    ends
+    spent
 }
 
 pub(crate) fn receive(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("receive a delta of 1,000 changes");
     group.throughput(Throughput::Elements(CHANGES as u64));
-    let mut ends = endpoints();
+    let mut ends = connected(DOCUMENTS);
     let mut round = 0;
     group.bench_function("by a session", |bencher| {
         bencher.iter_custom(|rounds| {
@@ -63,7 +36,7 @@ pub(crate) fn receive(criterion: &mut Criterion) {
                     });
                     written.expect("legal");
                 }
-                spent += talk(&mut ends, now(round));
+                spent += timed(&mut ends, now(round));
             }
             spent
         });

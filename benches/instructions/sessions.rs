@@ -1,9 +1,8 @@
 //! What a session adds to what a replica does with a delta that comes in.
 
-use driftless::{Endpoint, LinkId, Replica, ReplicaId, SyncConfig};
-use uuid::Uuid;
+use driftless::{Endpoint, Replica};
 
-use crate::workload::exchange::pair;
+use crate::workload::exchange::{DELTA, LINK, connected, pair};
 use crate::workload::{Accounts, CHANGES, key, name, names, now};
 use crate::{DOCUMENTS, Piece, REPEATS, count, count_repeated};
 
@@ -28,36 +27,6 @@ pub(crate) const PIECES: &[Piece] = &[
         run: receive_one,
     },
 ];
-
-const LINK: LinkId = LinkId(1);
-/// The first byte of a delta's frame.
-const DELTA: u8 = 2;
-
-/// Two that are connected, hold the same documents, and have nothing to say.
-fn endpoints() -> [Endpoint<Accounts>; 2] {
-    let mut number = 0;
-    let mut ends = pair(DOCUMENTS).map(|replica| {
-        number += 1;
-        let config = SyncConfig::new(Uuid::from_u128(0xc1), ReplicaId::from_u128(number), "here");
-        Endpoint::new(replica, config)
-    });
-    for (nonce, end) in (1..).zip(&mut ends) {
-        end.link_up(now(0), LINK, None, nonce);
-    }
-    let mut frame = Vec::new();
-    let mut is_quiet = false;
-    while !is_quiet {
-        is_quiet = true;
-        for from in 0..2 {
-            while ends[from].transmit(now(0), &mut frame).is_some() {
-                ends[1 - from].receive(now(0), LINK, &frame).expect("honest");
-                frame.clear();
-                is_quiet = false;
-            }
-        }
-    }
-    ends
-}
 
 /// The frame of a delta that is to be sent now.
 fn delta(end: &mut Endpoint<Accounts>, now_ms: u64) -> Vec<u8> {
@@ -94,7 +63,7 @@ fn assert_converged(ends: &[Endpoint<Accounts>; 2]) {
 }
 
 fn receive() {
-    let mut ends = endpoints();
+    let mut ends = connected(DOCUMENTS);
     write_all(&mut ends[0]);
     let frame = delta(&mut ends[0], now(1));
     count(|| ends[1].receive(now(1), LINK, &frame)).expect("honest");
@@ -102,7 +71,7 @@ fn receive() {
 }
 
 fn receive_one() {
-    let mut ends = endpoints();
+    let mut ends = connected(DOCUMENTS);
     let frames: Vec<Vec<u8>> = (1..=REPEATS)
         .map(|round| {
             write_one(&mut ends[0], round);
@@ -117,7 +86,7 @@ fn receive_one() {
 
 /// A replica that holds what the second of two does that are connected, and the messages of what the first writes then.
 fn messages(rounds: usize, write: fn(&mut Endpoint<Accounts>, usize)) -> (Replica<Accounts>, Vec<Vec<u8>>) {
-    let mut ends = endpoints();
+    let mut ends = connected(DOCUMENTS);
     let [other, mut same] = [(); 2].map(|()| {
         let [_, mut replica] = pair(DOCUMENTS);
         let delta = ends[0].replica().answer(&replica.request());

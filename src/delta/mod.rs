@@ -134,8 +134,7 @@ pub(crate) struct Chunk {
 
 impl<S: Crdt> Delta<S> {
     /// Who merges it must hold all of this: elsewhere it would leave a gap. [Closed](crate::Replica::close) ids are left out
-    /// where
-    /// the rest says as much.
+    /// where the rest says as much.
     pub fn from(&self) -> VersionVector {
         self.from.to_vector_without(&self.implied, &self.origins)
     }

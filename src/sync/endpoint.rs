@@ -402,8 +402,7 @@ impl<S: Crdt> Endpoint<S> {
     }
 
     /// After a restart: the id that this store wrote under before, which nobody uses any more, is closed, and this endpoint
-    /// takes its
-    /// place among the members. Call it once what was saved is merged. See [`Replica::close`] for what closing does.
+    /// takes its place among the members. Call it once what was saved is merged. See [`Replica::close`] for what closing does.
     ///
     /// # Example
     /// ```

@@ -25,8 +25,7 @@ pub struct PeerStatus {
     pub state: LinkState,
     /// Of how many replicas the peer lacks events that are held here, as far as is known.
     pub behind: usize,
-    /// The oldest commit that it lacks, of those that this endpoint remembers: now less its milliseconds is how far the peer
-    /// lags.
+    /// The oldest commit that it lacks, of those that this endpoint remembers: now less its milliseconds is how far it lags.
     pub oldest: Option<Timestamp>,
     /// Bytes under way to it.
     pub bytes_under_way: usize,
