@@ -185,6 +185,11 @@ impl<S: Crdt> Delta<S> {
         self.chunk.is_some()
     }
 
+    /// How much of one replica it goes on from.
+    pub(crate) fn from_time(&self, id: &ReplicaId) -> Timestamp {
+        self.origins.get(id).map_or(Timestamp::ZERO, |origin| self.from.time(origin))
+    }
+
     /// Whether it goes on from what is not held where `held` of each replica is.
     pub(crate) fn leaves_gap(&self, held: impl Fn(&ReplicaId) -> Timestamp) -> bool {
         !self.is_complete() && self.from.iter().any(|dot| dot.time > held(self.origins.id(dot.origin)))

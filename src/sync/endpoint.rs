@@ -117,6 +117,8 @@ impl<S: Crdt> Endpoint<S> {
         for (id, stamp) in &shared.replica.vector() {
             shared.ledger.note(id, [stamp]);
         }
+        let own = shared.replica.commit_points(Timestamp::ZERO, Timestamp::MAX);
+        shared.ledger.note(shared.replica.id(), own);
         shared.look_at_roster();
         shared.events.clear();
         Self {

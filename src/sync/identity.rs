@@ -10,7 +10,6 @@ use crate::replica::Replica;
 use crate::replica::error::{ReissueError, WriteError};
 use crate::replica::reissue::{Reissued, Stamps};
 use crate::sync::endpoint::Endpoint;
-use crate::sync::roster::Epoch;
 
 /// Why an endpoint does not go on under another id. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +72,13 @@ impl<S: Crdt> Endpoint<S> {
     pub fn reidentify(&mut self, now_ms: u64, new_id: ReplicaId) -> Result<Reissued, RefusedId> {
         let doubt =
             self.shared.doubt.as_ref().filter(|doubt| doubt.is_answered).ok_or(RefusedId::NotInDoubt)?;
-        let known = doubt.known.clone();
+        let (known, claimed) = (doubt.known.clone(), doubt.claimed.clone());
         self.report_held(now_ms);
-        let after = self.shared.replica.fork_point(&self.with_reports(&known));
+        let replica = &self.shared.replica;
+        let held = self.with_reports(&known);
+        // What others hold of ours stays ours, also after the two have parted: as long as they hold nothing of the other copy
+        // from before it.
+        let after = replica.fork_point(&held).max(replica.fork_point(&[held, claimed].concat()));
         self.go_on_as(now_ms, new_id, after, Stamps::Keep, &known)
     }
 
@@ -123,7 +126,8 @@ impl<S: Crdt> Endpoint<S> {
             })?;
             shared.committed(told.stamp);
         }
-        if shared.epoch() != Epoch::default() {
+        // Who left, or was evicted, stays so.
+        if shared.is_enlisted() {
             shared.found(now_ms)?;
         }
         Ok(())

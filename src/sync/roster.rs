@@ -69,6 +69,11 @@ impl<S: Crdt> Shared<S> {
         self.id_of(&self.config().member) == Some(self.replica.id())
     }
 
+    /// Whether this endpoint is a member, under whichever id.
+    pub(crate) fn is_enlisted(&self) -> bool {
+        self.id_of(&self.config().member).is_some()
+    }
+
     /// This endpoint, as a member.
     fn itself(&self) -> Member {
         let config = self.config();
@@ -93,7 +98,7 @@ impl<S: Crdt> Shared<S> {
     /// This endpoint takes the place of the one before it, whose id it closes. Who was evicted meanwhile stays so.
     pub(crate) fn succeed(&mut self, now_ms: u64, former: ReplicaId) -> Result<(), WriteError> {
         self.close(now_ms, former)?;
-        if self.id_of(&self.config().member).is_some() {
+        if self.is_enlisted() {
             self.enrol(now_ms, self.itself())?;
         }
         Ok(())

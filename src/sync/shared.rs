@@ -63,8 +63,10 @@ pub(crate) struct Shared<S> {
 pub(crate) struct Doubt {
     /// What we found at a peer, and never committed.
     pub(crate) stamp: Timestamp,
-    /// What peers were told of the commits under our id.
+    /// The commits under our id of which others hold the effect.
     pub(crate) known: Vec<Timestamp>,
+    /// Those of which the other copy says that it made them: perhaps nobody else has them.
+    pub(crate) claimed: Vec<Timestamp>,
     /// Whether a peer has answered.
     pub(crate) is_answered: bool,
 }
@@ -73,13 +75,14 @@ pub(crate) struct Doubt {
 const MOST_KNOWN: usize = 65_536;
 
 impl Doubt {
-    /// A peer said what it was told of the commits under our id.
-    pub(crate) fn learn(&mut self, points: Vec<Timestamp>) {
-        let room = MOST_KNOWN.saturating_sub(self.known.len());
-        self.known.extend(points.into_iter().take(room));
+    /// A peer, or the other copy, said what it knows of the commits under our id.
+    pub(crate) fn learn(&mut self, points: Vec<Timestamp>, is_claim: bool) {
+        let known = if is_claim { &mut self.claimed } else { &mut self.known };
+        let room = MOST_KNOWN.saturating_sub(known.len());
+        known.extend(points.into_iter().take(room));
         // Most peers were told the same.
-        self.known.sort_unstable();
-        self.known.dedup();
+        known.sort_unstable();
+        known.dedup();
     }
 }
 
@@ -270,23 +273,26 @@ impl<S: Crdt> Shared<S> {
         vector: &VersionVector,
     ) -> Result<(), MergeError> {
         if let Err(error) = self.replica.report(now_ms, id, vector) {
-            self.doubt_if(&error);
+            self.doubt_if(&error, id == self.replica.id());
             return Err(error);
         }
         Ok(())
     }
 
-    /// Whether this error says that our id is used twice.
-    pub(crate) fn doubt_if(&mut self, error: &MergeError) {
+    /// Whether this error says that our id is used twice. `is_claim`: by the word of the other copy alone.
+    pub(crate) fn doubt_if(&mut self, error: &MergeError, is_claim: bool) {
         if let MergeError::NotIssued { stamp, .. } = error {
-            self.doubt_as(*stamp, vec![*stamp]);
+            self.doubt_as(*stamp);
+            if let Some(doubt) = &mut self.doubt {
+                doubt.learn(vec![*stamp], is_claim);
+            }
         }
     }
 
-    /// Our id is in doubt, because of a stamp; these peers were told of it.
-    pub(crate) fn doubt_as(&mut self, stamp: Timestamp, known: Vec<Timestamp>) {
+    /// Our id is in doubt, because of a stamp.
+    pub(crate) fn doubt_as(&mut self, stamp: Timestamp) {
         if self.doubt.is_none() {
-            self.doubt = Some(Doubt { stamp, known, is_answered: false });
+            self.doubt = Some(Doubt { stamp, known: Vec::new(), claimed: Vec::new(), is_answered: false });
             self.version += 1;
         }
     }

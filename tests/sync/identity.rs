@@ -451,3 +451,82 @@ fn a_place_among_the_members_that_was_given_to_the_other_copy_is_taken_again() {
     net.run(5_000);
     assert!(net.agree(&[1, 2, third]));
 }
+
+#[test]
+fn what_others_hold_of_a_copy_stays_its_own_if_of_the_other_one_they_have_only_its_word() {
+    let mut net = cloned(4, 2);
+    // The second one writes first, and nobody takes it; the first one writes later, and that is taken.
+    visit(&mut net, 2, 0, "copy", 210);
+    net.run(3);
+    net.connect(0, 1);
+    net.run(3_000);
+    visit(&mut net, 0, 1, "original", 200);
+    net.run(100);
+    assert_eq!(visits(&net, 1), 4 + 2 + 1);
+    // The two meet. The first one hears of the second before that hears of anyone, and of nobody else's word.
+    net.fate = Box::new(|from, to, _| if (from, to) == (0, 2) { Fate::Lost } else { Fate::Arrives });
+    net.connect(0, 2);
+    net.run(3_000);
+    assert!(answer(&mut net, 0, FRESH), "it is told");
+    net.run(3_000);
+    net.fate = Box::new(|_, _, _| Fate::Arrives);
+    net.run(5_000);
+    answer(&mut net, 2, ReplicaId::from_u128(0xf5e6));
+    net.run(5_000);
+    assert!(net.is_converged());
+    assert_eq!([0, 1, 2].map(|at| visits(&net, at)), [4 + 2 + 2; 3]);
+}
+
+#[test]
+fn what_one_copy_wrote_is_not_taken_for_what_the_other_did_where_both_are_connected_to_a_peer() {
+    for (written, wait_ms) in [(1, 3), (2, 3), (1, 60), (2, 60)] {
+        let mut net = cloned(4, 0);
+        net.connect(0, 1);
+        net.connect(2, 1);
+        net.run(3_000);
+        // The first one writes, and that takes its time; the second one writes later, and is there at the same time or before.
+        net.fate = Box::new(
+            |from, _, bytes| if (from, bytes[0]) == (0, DELTA) { Fate::Held } else { Fate::Arrives },
+        );
+        visit(&mut net, 0, 0, "original", 200);
+        net.run(3);
+        visit(&mut net, 2, 1, "copy", 210);
+        net.run(3);
+        if written == 2 {
+            // What it writes after that is beyond what the second one wrote.
+            visit(&mut net, 0, 2, "original", 201);
+        }
+        net.run(wait_ms);
+        net.fate = Box::new(|_, _, _| Fate::Arrives);
+        net.release();
+        net.run(5_000);
+        let is_found_out = [(0, FRESH), (2, ReplicaId::from_u128(0xf5e6))].map(|(at, fresh)| {
+            let is_asked = answer(&mut net, at, fresh);
+            net.run(5_000);
+            is_asked
+        });
+        assert_ne!(is_found_out, [false; 2], "{written} {wait_ms}");
+        assert!(net.is_converged(), "{written} {wait_ms}");
+        assert_eq!([0, 1, 2].map(|at| visits(&net, at)), [4 + 1 + written; 3], "{written} {wait_ms}");
+    }
+}
+
+#[test]
+fn who_left_is_not_a_member_again_because_it_goes_on_under_another_id() {
+    let mut net: Net<Accounts> = Net::new(2, |_, _| {});
+    net.connect(0, 1);
+    net.run(3_000);
+    visit(&mut net, 0, 0, "before", 1);
+    net.run(1_000);
+    net.skew_ms[0] = 600_000;
+    visit(&mut net, 0, 0, "ahead", 2);
+    net.skew_ms[0] = 0;
+    let clock = net.clock(0);
+    net.ends[0].leave(clock).expect("it is legal");
+    net.ends[0].reissue_ahead(clock, FRESH).expect("its clock is right again");
+    net.events[0].clear();
+    net.pump(0);
+    assert_eq!(roster(&net, 0), [(member(1), id(1))]);
+    net.run(10_000);
+    assert_eq!(visits(&net, 1), 2, "what it wrote is not lost");
+}

@@ -98,7 +98,7 @@ impl<S: Crdt> Session<S> {
         self.state = State::Open;
         if is_twin {
             let stamp = hello.request.vector().get(&id);
-            shared.doubt_if(&MergeError::NotIssued { stamp, own: stamp });
+            shared.doubt_if(&MergeError::NotIssued { stamp, own: stamp }, true);
             return Ok(());
         }
         shared.events.push_back(SyncEvent::Established {

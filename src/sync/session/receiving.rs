@@ -15,7 +15,7 @@ use crate::sync::error::SyncError;
 use crate::sync::event::{SchemaConflict, SyncEvent};
 use crate::sync::frame::{Beat, Frame, Hello, Points, Progress, Refusal, Told};
 use crate::sync::inbound::{Incoming, Label, Parked};
-use crate::sync::points::MOST_STABLE;
+use crate::sync::points::{MOST_AT_ONCE, MOST_STABLE};
 use crate::sync::session::greeting::ahead;
 use crate::sync::session::{MOST_ANSWERS, Session, State};
 use crate::sync::shared::{Shared, hash_of};
@@ -102,11 +102,18 @@ impl<S: Crdt> Session<S> {
             }
             Frame::Points(told) => {
                 let is_ours = told.id == shared.replica.id();
+                let is_claim = self.peer.as_ref().is_some_and(|peer| peer.id == told.id);
                 if is_ours && let Err(error) = shared.replica.check_commit_points(&told.points) {
-                    shared.doubt_if(&error);
+                    shared.doubt_if(&error, is_claim);
+                }
+                if shared.doubt.is_none() && is_ours && told.is_all {
+                    self.name_commits(shared, &told.points);
+                } else if is_claim && !is_ours {
+                    let seen = shared.replica.seen(&told.id);
+                    shared.ledger.note(told.id, told.points.iter().copied().filter(|point| *point < seen));
                 }
                 if let Some(doubt) = shared.doubt.as_mut().filter(|_| is_ours) {
-                    doubt.learn(told.points);
+                    doubt.learn(told.points, is_claim);
                     // The newest alone may all be of the other copy.
                     let is_news = told.is_all && !std::mem::replace(&mut doubt.is_answered, true);
                     if is_news {
@@ -163,7 +170,7 @@ impl<S: Crdt> Session<S> {
     pub(super) fn look_at_lost(&self, shared: &mut Shared<S>, echo: u64, lost: &VersionVector) {
         // If it is not said to us as we are now, it is of who we were.
         if echo == self.nonce && !shared.replica.covers(lost) {
-            shared.doubt_as(lost.newest(), Vec::new());
+            shared.doubt_as(lost.newest());
         }
     }
 
@@ -199,7 +206,9 @@ impl<S: Crdt> Session<S> {
         if hash_of(told) != beat.vector {
             // What was said before was lost.
             self.told.asks = true;
-        } else if let Some(table) = beat.table {
+            return Ok(());
+        }
+        if let Some(table) = beat.table {
             let base = told.clone();
             for (id, differences) in table {
                 let differing: BTreeSet<ReplicaId> = differences.iter().map(|(id, _)| *id).collect();
@@ -215,7 +224,7 @@ impl<S: Crdt> Session<S> {
         let begins = shared.replica.id() < peer_id && self.state == State::Open;
         let told = shared.told.get(&id).cloned().unwrap_or_default();
         // More was forgotten for it than it says to hold: if it does not, it has to be told before it writes more.
-        self.is_hello_due |= !shared.replica.counts_beyond(&id, &told).is_empty();
+        self.is_hello_due |= !self.lost(shared).is_empty();
         self.audit.beat(shared, begins, now_ms, &told, &mut self.answers);
         Ok(())
     }
@@ -281,8 +290,12 @@ impl<S: Crdt> Session<S> {
             return self.take_whole(shared, now_ms, label, delta);
         }
         let Label { seq, progress, .. } = label;
+        let to = delta.to();
+        if self.is_of_a_copy(shared, &delta, &to, &label.points) {
+            return Ok(());
+        }
         // They come with the first chunk alone, and are true whether or not the others come.
-        let news = shared.news_in(&delta.to());
+        let news = shared.news_in(&to);
         shared.note_points(&label.points, &news);
         if progress.chunk == 0 {
             self.rows = 0;
@@ -326,11 +339,14 @@ impl<S: Crdt> Session<S> {
         }
         let Label { seq, points, .. } = label;
         let to = delta.to();
+        if self.is_of_a_copy(shared, &delta, &to, &points) {
+            return Ok(());
+        }
         let news = shared.news_in(&to);
         let merged = match shared.replica.merge(now_ms, delta) {
             Ok(merged) => merged,
             Err(error @ MergeError::NotIssued { .. }) => {
-                shared.doubt_if(&error);
+                shared.doubt_if(&error, false);
                 return Ok(());
             }
             Err(MergeError::TooFarAhead { id, stamp, .. }) => {
@@ -360,6 +376,57 @@ impl<S: Crdt> Session<S> {
         }
         shared.version += 1;
         Ok(())
+    }
+
+    /// Whether the peer made other commits under its id than who we know under that id, as far as both reach: then there are two
+    /// of them, and what the one wrote would be taken for what the other did. It is told so, and nothing is taken of it under
+    /// that id.
+    fn is_of_a_copy(
+        &mut self,
+        shared: &Shared<S>,
+        delta: &Delta<S>,
+        to: &VersionVector,
+        points: &Points,
+    ) -> bool {
+        let Some(peer) = &self.peer else {
+            return false;
+        };
+        let (id, last) = (peer.id, to.get(&peer.id));
+        let claimed = points.iter().find(|(of, _)| *of == id).map_or(&[][..], |(_, points)| points);
+        let (from, seen) = (delta.from_time(&id), shared.replica.seen(&id));
+        if from >= seen {
+            return false;
+        }
+        let known = shared.ledger.of(&id);
+        let is_known = |point: &Timestamp| known.binary_search(point).is_ok();
+        let is_claimed = |point: &Timestamp| *point == last || claimed.binary_search(point).is_ok();
+        // Of what is older than what is remembered nobody can tell; nor if not all commits fit in.
+        let first = known.first().copied().unwrap_or(seen);
+        let is_all = points.iter().map(|(_, points)| points.len()).sum::<usize>() < MOST_STABLE;
+        let mut theirs = claimed.iter().chain([&last]).filter(|point| **point >= first && **point < seen);
+        let mut ours = known.iter().filter(|point| is_all && **point > from && **point < last);
+        let is_copy = theirs.any(|point| !is_known(point)) || ours.any(|point| !is_claimed(point));
+        if is_copy {
+            let points = [known, &[shared.seen(&id)]].concat();
+            self.answers.push(Frame::Points(Told { id, points, is_all: true }));
+        }
+        is_copy
+    }
+
+    /// The peer knows these of our commits, and all are ours: it is told of those in between that it does not know, lest it take
+    /// us for a copy.
+    fn name_commits(&mut self, shared: &Shared<S>, known: &[Timestamp]) {
+        let ends = known.iter().min().zip(known.iter().max());
+        let Some((first, last)) = ends else {
+            return;
+        };
+        let known: BTreeSet<&Timestamp> = known.iter().collect();
+        let own = shared.replica.commit_points(*first, *last);
+        let points: Vec<Timestamp> = own.filter(|point| !known.contains(point)).take(MOST_AT_ONCE).collect();
+        if !points.is_empty() {
+            let id = shared.replica.id();
+            self.answers.push(Frame::Points(Told { id, points, is_all: false }));
+        }
     }
 
     /// Takes note of what the peer held when it sent the last delta. Nothing waits for that before something is forgotten, so it

@@ -1,6 +1,7 @@
 //! What goes out.
 
 use crate::causal::id::ReplicaId;
+use crate::causal::vector::VersionVector;
 use crate::crdt::Crdt;
 use crate::sync::error::SyncError;
 use crate::sync::event::SyncEvent;
@@ -58,7 +59,9 @@ impl<S: Crdt> Session<S> {
         if self.is_hello_due || (is_due && !self.is_known) {
             // To who does not answer we are a stranger: so it must.
             let knows_it = std::mem::take(&mut self.is_hello_due);
-            self.beat_ms = now_ms.saturating_add(shared.config().heartbeat_ms);
+            if !self.is_known {
+                self.beat_ms = now_ms.saturating_add(shared.config().heartbeat_ms);
+            }
             return Some(Owned::Frame(Frame::Hello(Box::new(self.hello(shared, around, now_ms, knows_it)))));
         }
         let peer_id = self.peer.as_ref()?.id;
@@ -110,11 +113,6 @@ impl<S: Crdt> Session<S> {
             let (next, last) = pending.gathered()?;
             Some((*id, Gathered { next, last }))
         });
-        let lost = self
-            .peer
-            .as_ref()
-            .zip(self.outbound.as_ref())
-            .map(|(peer, outbound)| shared.replica.counts_beyond(&peer.id, outbound.confirmed()));
         Hello {
             versions: VERSIONS,
             cluster: config.cluster,
@@ -129,8 +127,15 @@ impl<S: Crdt> Session<S> {
             epoch: shared.epoch().number,
             pending: pending.collect(),
             peers: around.connected.to_vec(),
-            lost: lost.unwrap_or_default(),
+            lost: self.lost(shared),
         }
+    }
+
+    /// What was forgotten for the peer, and is more than it is known to hold.
+    pub(super) fn lost(&self, shared: &Shared<S>) -> VersionVector {
+        let peer = self.peer.as_ref().zip(self.outbound.as_ref());
+        peer.map(|(peer, outbound)| shared.replica.counts_beyond(&peer.id, outbound.confirmed()))
+            .unwrap_or_default()
     }
 
     fn beat(&mut self, shared: &Shared<S>, around: &Around<'_>, now_ms: u64) -> Beat {

@@ -105,7 +105,8 @@ impl<S: Subject> World<S> {
         self.replace_the_ended()
     }
 
-    /// Where a member goes by the id of a copy that was ended, an operator says that it is another process now.
+    /// Where a member goes by the id of a copy that was ended, an operator says that it is another process now. Nobody waits for
+    /// who has ended since, and was made a member by who had not heard that it left.
     fn replace_the_ended(&mut self) -> Result<(), Stop> {
         let is_sound = |process: &Process<S>| {
             process.is_running()
@@ -117,6 +118,11 @@ impl<S: Subject> World<S> {
         let members =
             self.processes[first].machine().map_or(Vec::new(), |machine| machine.endpoint.members());
         for known in members {
+            let is_of = |process: &&Process<S>| process.member == known.member;
+            if self.processes.iter().filter(is_of).all(Process::is_gone) {
+                self.feed(first, Input::Evict(known.member))?;
+                continue;
+            }
             let is_ended =
                 !self.processes.iter().any(|process| process.is_running() && process.id == known.id);
             let is_it = |process: &Process<S>| is_sound(process) && process.member == known.member;
