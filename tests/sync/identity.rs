@@ -455,6 +455,11 @@ fn a_place_among_the_members_that_was_given_to_the_other_copy_is_taken_again() {
 #[test]
 fn what_others_hold_of_a_copy_stays_its_own_if_of_the_other_one_they_have_only_its_word() {
     let mut net = cloned(4, 2);
+    // Not all members hold what the peer holds.
+    let third = newcomer(&mut net, 3);
+    net.connect(1, third);
+    net.run(3_000);
+    net.isolate(third);
     // The second one writes first, and nobody takes it; the first one writes later, and that is taken.
     visit(&mut net, 2, 0, "copy", 210);
     net.run(3);
@@ -473,8 +478,10 @@ fn what_others_hold_of_a_copy_stays_its_own_if_of_the_other_one_they_have_only_i
     net.run(5_000);
     answer(&mut net, 2, ReplicaId::from_u128(0xf5e6));
     net.run(5_000);
+    net.connect(1, third);
+    net.run(5_000);
     assert!(net.is_converged());
-    assert_eq!([0, 1, 2].map(|at| visits(&net, at)), [4 + 2 + 2; 3]);
+    assert_eq!([0, 1, 2, third].map(|at| visits(&net, at)), [4 + 2 + 2; 4]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::causal::vector::VersionVector;
 use crate::crdt::Crdt;
 use crate::sync::audit::Auditing;
 use crate::sync::error::LinkId;
-use crate::sync::frame::{Frame, Seal};
+use crate::sync::frame::{Frame, Points, Seal};
 use crate::sync::inbound::Inbound;
 use crate::sync::outbound::Outbound;
 use crate::sync::shared::Shared;
@@ -51,6 +51,8 @@ pub(crate) struct Session<S> {
     idle_at: u64,
     /// How many rows a transfer that comes in has, as far as can be told.
     rows: u64,
+    /// The commits that it leads over.
+    points: Points,
     /// When the last frame of the peer came.
     heard_ms: u64,
     /// Whose stamps were refused, being of the future.
@@ -132,6 +134,7 @@ impl<S: Crdt> Session<S> {
             asked_ms: None,
             idle_at: 0,
             rows: 0,
+            points: Points::new(),
             heard_ms: now_ms,
             ahead: None,
         }

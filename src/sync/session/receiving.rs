@@ -290,19 +290,22 @@ impl<S: Crdt> Session<S> {
             return self.take_whole(shared, now_ms, label, delta);
         }
         let Label { seq, progress, .. } = label;
-        let to = delta.to();
-        if self.is_of_a_copy(shared, &delta, &to, &label.points) {
-            return Ok(());
-        }
-        // They come with the first chunk alone, and are true whether or not the others come.
-        let news = shared.news_in(&to);
-        shared.note_points(&label.points, &news);
         if progress.chunk == 0 {
-            self.rows = 0;
+            let to = delta.to();
+            if self.is_of_a_copy(shared, &delta, &to, &label.points) {
+                return Ok(());
+            }
+            // They come with the first chunk alone, and are true whether or not the others come.
+            let news = shared.news_in(&to);
+            shared.note_points(&label.points, &news);
+            (self.rows, self.points) = (0, label.points.clone());
         }
         self.rows = self.rows.max(progress.rows);
         match self.inbound.pending.push(delta) {
-            Ok(Some(whole)) => self.take_whole(shared, now_ms, label, whole),
+            Ok(Some(whole)) => {
+                let points = std::mem::take(&mut self.points);
+                self.take_whole(shared, now_ms, Label { points, ..label }, whole)
+            }
             Ok(None) => {
                 self.inbound.acknowledge(seq, false);
                 if progress.rows > 0 {
@@ -337,9 +340,11 @@ impl<S: Crdt> Session<S> {
             self.inbound.park(Parked { label, what }, now_ms, shared.merges, shared.config());
             return Ok(());
         }
-        let Label { seq, points, .. } = label;
+        let Label { seq, points, progress, .. } = label;
         let to = delta.to();
-        if self.is_of_a_copy(shared, &delta, &to, &points) {
+        // What came with the first chunk of a transfer is not known any more if that came by another connection.
+        let is_unknown = progress.chunk > 0 && points.is_empty();
+        if !is_unknown && self.is_of_a_copy(shared, &delta, &to, &points) {
             return Ok(());
         }
         let news = shared.news_in(&to);
