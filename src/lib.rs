@@ -139,6 +139,7 @@ pub use replica::held::{Digest, Snapshot};
 pub use replica::kept::Kept;
 pub use replica::reissue::{Reissued, Stamps};
 pub use replica::request::Request;
+pub use sync::access::Access;
 pub use sync::concern::{ConcernId, Held, Holders, Need};
 pub use sync::config::{Admission, SyncConfig};
 pub use sync::endpoint::{Endpoint, Missing, RefusedTransaction};

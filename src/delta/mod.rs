@@ -186,7 +186,7 @@ impl<S: Crdt> Delta<S> {
     }
 
     /// How much of one replica it goes on from.
-    pub(crate) fn from_time(&self, id: &ReplicaId) -> Timestamp {
+    pub(crate) fn start_of(&self, id: &ReplicaId) -> Timestamp {
         self.origins.get(id).map_or(Timestamp::ZERO, |origin| self.from.time(origin))
     }
 

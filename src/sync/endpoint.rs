@@ -10,6 +10,7 @@ use crate::replica::Replica;
 use crate::replica::committed::Committed;
 use crate::replica::error::TransactError;
 use crate::replica::held::Snapshot;
+use crate::sync::access::Access;
 use crate::sync::concern::{Concern, ConcernId, Held, Holders, Need};
 use crate::sync::config::SyncConfig;
 use crate::sync::error::{LinkId, RefusedWrite, SyncError};
@@ -259,6 +260,43 @@ impl<S: Crdt> Endpoint<S> {
         self.link_down(now_ms, link);
         let session = Session::new(link, principal, nonce, &self.shared, now_ms);
         self.sessions.insert(link, Box::new(session));
+    }
+
+    /// Says what the peer at a link may do; without it, all. Best right after [`link_up`](Self::link_up), before anything is
+    /// received; if it is another than before, the two greet each other anew. A member cannot be a reader: it is refused, and
+    /// stays one until it is [evicted](Self::evict).
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Access, Config, Counter, Endpoint, LinkId, Replica, ReplicaId, SyncConfig, SyncEvent};
+    /// use uuid::Uuid;
+    ///
+    /// let [mut eu, mut report] = [1, 2].map(|number| {
+    ///     let replica: Replica<Counter> = Replica::new(ReplicaId::from_u128(number), Config::default());
+    ///     Endpoint::new(replica, SyncConfig::new(Uuid::from_u128(7), ReplicaId::from_u128(0xe0 + number), "eu"))
+    /// });
+    /// let (now_ms, link) = (1_000, LinkId(1));
+    /// eu.found(now_ms)?;
+    /// eu.write(now_ms, |count| count.add(5))?;
+    /// report.write(now_ms, |count| count.add(1_000_000))?;     // it may, and it is alone with it
+    /// eu.link_up(now_ms, link, None, 42);
+    /// eu.grant(now_ms, link, Access::Read);
+    /// report.link_up(now_ms, link, None, 43);
+    /// let mut frame = Vec::new();
+    /// while eu.transmit(now_ms, &mut frame).map(|_| report.receive(now_ms, link, &frame)).transpose()?.is_some()
+    ///     || report.transmit(now_ms, &mut frame).map(|_| eu.receive(now_ms, link, &frame)).transpose()?.is_some()
+    /// {
+    ///     frame.clear();
+    /// }
+    /// assert_eq!((report.replica().state().value(), eu.replica().state().value()), (1_000_005, 5));
+    /// assert_eq!(eu.members().len(), 1);
+    /// assert!(std::iter::from_fn(|| eu.next_event()).any(|event| event == SyncEvent::MayNotWrite { link }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn grant(&mut self, now_ms: u64, link: LinkId, access: Access) {
+        if let Some(session) = self.sessions.get_mut(&link) {
+            session.grant(&self.shared, now_ms, access);
+        }
     }
 
     /// A connection is gone. What is gathered of a transfer is kept, to be gone on with.

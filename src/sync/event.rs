@@ -74,6 +74,11 @@ pub enum SyncEvent {
         /// What a peer holds under it that we never committed, or was told that we held, and we do not.
         stamp: Timestamp,
     },
+    /// The peer wrote, or passed something on, and [may only read](crate::Access::Read). It is said once for each greeting.
+    MayNotWrite {
+        /// The link.
+        link: LinkId,
+    },
     /// A delta was merged.
     Merged {
         /// The link that it came by.

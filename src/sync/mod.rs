@@ -3,6 +3,7 @@
 //! An [`endpoint::Endpoint`] owns the replica and has a [session](session) for each link. What peers send each other are
 //! [frames](frame). The contract with the program around it is stated at the endpoint.
 
+pub(crate) mod access;
 pub(crate) mod audit;
 pub(crate) mod concern;
 pub(crate) mod config;

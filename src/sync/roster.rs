@@ -3,12 +3,14 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::causal::id::ReplicaId;
+use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::register::LwwRegister;
 use crate::delta::system::Incarnation;
 use crate::replica::error::WriteError;
 use crate::sync::config::Admission;
 use crate::sync::event::SyncEvent;
+use crate::sync::frame::Hello;
 use crate::sync::session::Peer;
 use crate::sync::shared::Shared;
 
@@ -57,6 +59,13 @@ impl<S: Crdt> Shared<S> {
     fn id_of(&self, member: &ReplicaId) -> Option<ReplicaId> {
         let register = self.replica.system().members.get(member)?;
         register.latest().map(|incarnation| incarnation.id)
+    }
+
+    /// Whether who greets goes by the name of this endpoint, of a member, or of someone who wrote.
+    pub(crate) fn is_anyone(&self, hello: &Hello) -> bool {
+        let is_own = hello.member == self.config().member || hello.id == self.replica.id();
+        let is_it = |known: &Member| known.member == hello.member || known.id == hello.id;
+        is_own || self.members().iter().any(is_it) || self.replica.seen(&hello.id) > Timestamp::ZERO
     }
 
     /// Whether a peer is a member, under the id that it has now.

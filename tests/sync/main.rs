@@ -1,5 +1,6 @@
 //! Sessions between endpoints, on a bench where the test holds the clock and the network.
 
+mod access;
 mod audit;
 mod bookkeeping;
 mod clocks;

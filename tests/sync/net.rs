@@ -218,6 +218,15 @@ impl<S: Crdt> Net<S> {
         received
     }
 
+    /// The link from one to another, as the first one calls it, and its number on the bench.
+    pub(crate) fn link(&self, from: usize, to: usize) -> (LinkId, u64) {
+        let mut ends = self.links.iter();
+        let link =
+            ends.find(|((one, _), (other, _))| (*one, *other) == (from, to)).map(|((_, link), _)| *link);
+        let link = link.expect("they are connected");
+        (link, (link.0 - 1) / 2)
+    }
+
     /// How many frames of a kind were sent from one to another.
     pub(crate) fn logged(&self, kind: u8, from: usize, to: usize) -> usize {
         self.log.iter().filter(|(a, b, bytes)| (*a, *b, bytes[0]) == (from, to, kind)).count()

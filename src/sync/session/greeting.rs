@@ -30,7 +30,9 @@ impl<S: Crdt> Session<S> {
         if self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce) {
             // Once more. Perhaps ours was lost.
             self.is_hello_due |= hello.echo != self.nonce;
-            self.look_at_lost(shared, hello.echo, &hello.lost);
+            if !self.is_reader() {
+                self.look_at_lost(shared, hello.echo, &hello.lost);
+            }
             if hello.echo == self.nonce && !self.is_known {
                 self.is_known = true;
                 return self.vector_came(shared, now_ms, hello.request.vector());
@@ -61,6 +63,9 @@ impl<S: Crdt> Session<S> {
             return refuse(self, SyncError::Schema);
         }
         if is_known_elsewhere(&hello) {
+            return refuse(self, SyncError::Impostor { id: hello.id });
+        }
+        if self.is_reader() && shared.is_anyone(&hello) {
             return refuse(self, SyncError::Impostor { id: hello.id });
         }
         self.heard_ms = now_ms;
@@ -119,7 +124,9 @@ impl<S: Crdt> Session<S> {
             shared.events.push_back(SyncEvent::SameMember { link: self.link, id });
         }
         self.look_at_clocks(shared, now_ms);
-        self.look_at_lost(shared, hello.echo, &hello.lost);
+        if !self.is_reader() {
+            self.look_at_lost(shared, hello.echo, &hello.lost);
+        }
         self.vector_came(shared, now_ms, hello.request.vector())?;
         self.look_at_membership(shared, now_ms);
         shared.version += 1;
@@ -128,7 +135,7 @@ impl<S: Crdt> Session<S> {
 
     /// Lets a peer in that is no member, or asks the operator to.
     pub(crate) fn look_at_membership(&mut self, shared: &mut Shared<S>, now_ms: u64) {
-        let Some(peer) = &self.peer else {
+        let Some(peer) = self.peer.as_ref().filter(|_| !self.is_reader()) else {
             return;
         };
         // Who was let in and is evicted later is not let in again before it comes again, or is invited.

@@ -7,6 +7,7 @@ mod sending;
 use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
 use crate::crdt::Crdt;
+use crate::sync::access::Access;
 use crate::sync::audit::Auditing;
 use crate::sync::error::LinkId;
 use crate::sync::frame::{Frame, Points, Seal};
@@ -26,6 +27,9 @@ pub(crate) struct Session<S> {
     link: LinkId,
     /// Who it is, by what the transport says.
     principal: Option<String>,
+    /// What the peer may do, and whether it tried to do more.
+    access: Access,
+    has_tried: bool,
     nonce: u64,
     state: State,
     peer: Option<Peer>,
@@ -118,6 +122,8 @@ impl<S: Crdt> Session<S> {
         Self {
             link,
             principal,
+            access: Access::ReadWrite,
+            has_tried: false,
             nonce,
             state: State::Greeting,
             peer: None,
@@ -172,7 +178,21 @@ impl<S: Crdt> Session<S> {
     pub(crate) fn restart(&mut self, shared: &Shared<S>, now_ms: u64) {
         let salt = shared.replica.id().uuid().as_u128();
         let nonce = self.nonce.rotate_left(17) ^ (salt >> 64) as u64 ^ salt as u64;
+        let access = self.access;
         *self = Self::new(self.link, self.principal.take(), nonce, shared, now_ms);
+        self.access = access;
+    }
+
+    /// What the peer may do is another now, and it has to say anew who it is.
+    pub(crate) fn grant(&mut self, shared: &Shared<S>, now_ms: u64, access: Access) {
+        if std::mem::replace(&mut self.access, access) != access && self.peer.is_some() {
+            self.restart(shared, now_ms);
+        }
+    }
+
+    /// Whether nothing is taken of the peer.
+    fn is_reader(&self) -> bool {
+        self.access == Access::Read
     }
 
     /// The same for both ends, and another one for each pair of nonces.

@@ -67,6 +67,12 @@ impl<S: Crdt> Session<S> {
             return Ok(());
         }
         self.heard_ms = now_ms;
+        if self.is_reader() && matches!(frame, Frame::Delta { .. } | Frame::Points(_) | Frame::Audit(_)) {
+            if matches!(frame, Frame::Delta { .. }) && !std::mem::replace(&mut self.has_tried, true) {
+                shared.events.push_back(SyncEvent::MayNotWrite { link: self.link });
+            }
+            return Ok(());
+        }
         match frame {
             Frame::Delta { seq, points, progress, message } => {
                 self.delta_came(shared, now_ms, seq, points, progress, message)
@@ -143,7 +149,9 @@ impl<S: Crdt> Session<S> {
             return Ok(());
         };
         let id = peer.id;
-        match shared.report(now_ms, id, vector) {
+        // What a reader says to hold is for what is sent to it, and for nothing else.
+        let reported = if self.is_reader() { Ok(()) } else { shared.report(now_ms, id, vector) };
+        match reported {
             Err(MergeError::NotIssued { .. }) => return Ok(()),
             Err(MergeError::TooFarAhead { id: ahead, stamp, bound_ms }) => {
                 self.came_from_ahead(shared, now_ms, ahead, stamp);
@@ -206,6 +214,9 @@ impl<S: Crdt> Session<S> {
         if hash_of(told) != beat.vector {
             // What was said before was lost.
             self.told.asks = true;
+            return Ok(());
+        }
+        if self.is_reader() {
             return Ok(());
         }
         if let Some(table) = beat.table {
@@ -398,7 +409,7 @@ impl<S: Crdt> Session<S> {
         };
         let (id, last) = (peer.id, to.get(&peer.id));
         let claimed = points.iter().find(|(of, _)| *of == id).map_or(&[][..], |(_, points)| points);
-        let (from, seen) = (delta.from_time(&id), shared.replica.seen(&id));
+        let (from, seen) = (delta.start_of(&id), shared.replica.seen(&id));
         if from >= seen {
             return false;
         }
