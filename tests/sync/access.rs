@@ -1,8 +1,8 @@
 //! Peers that may read, and nothing else.
 
 use driftless::{
-    Access, Config, Counter, LinkState, MergeMap, OrSet, Replica, ReplicaId, SyncConfig, SyncError,
-    SyncEvent, Timestamp, VersionVector,
+    Access, Config, LinkState, MergeMap, OrSet, Replica, ReplicaId, SyncConfig, SyncError, SyncEvent,
+    Timestamp, VersionVector,
 };
 
 use crate::forge::Seal;

@@ -7,8 +7,8 @@ use std::fmt;
 /// Opening a domain reads all records, in order; so what they mean is the driver's affair, and a store sees bytes. Two things
 /// must hold, whatever moment the power fails at:
 ///
-/// - What [`append`](Self::append) returned `Ok` for is there when the store is opened again, whole and unchanged. What it did not
-///   return for is there whole or not at all, and nothing later is there without it.
+/// - What [`append`](Self::append) returned `Ok` for is there when the store is opened again, whole and unchanged. What it did
+///   not return for is there whole or not at all, and nothing later is there without it.
 /// - [`publish`](Self::publish) happens at once or not at all.
 ///
 /// All calls block; the driver makes them on a thread that is for them alone, one at a time. A store that has failed may be

@@ -74,7 +74,8 @@ impl<S: Crdt> Session<S> {
         if is_twin && hello.nonce == self.nonce {
             return refuse(self, SyncError::Itself { id });
         }
-        self.is_hello_due |= hello.echo != self.nonce || self.peer.is_some();
+        // It waits to hear that we know it.
+        self.is_hello_due = true;
         self.told = Said::default();
         self.is_enrolled = false;
         self.is_known = hello.echo == self.nonce;
