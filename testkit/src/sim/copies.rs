@@ -198,8 +198,9 @@ impl<S: Subject> World<S> {
             let process = &self.processes[slot];
             let Some(Quarantine { id, other, since_ms }) = process.quarantine.clone() else { continue };
             let is_found_out = process.id != id && !process.is_in_doubt;
-            let is_stored =
-                !process.config.is_durable || process.stored.ids.get(&process.id) > Timestamp::ZERO;
+            // Who was evicted meanwhile, and has nothing to issue again, has written nothing under its new id.
+            let written = process.view.ids.get(&process.id);
+            let is_stored = !process.config.is_durable || process.stored.ids.get(&process.id) >= written;
             let is_other_there = other.is_some_and(|other| {
                 let other = &self.processes[other];
                 !other.is_gone() && other.id == id
