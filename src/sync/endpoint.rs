@@ -372,7 +372,9 @@ impl<S: Crdt> Endpoint<S> {
     pub fn deadline(&self) -> Option<u64> {
         let sessions = self.sessions.values().filter_map(|session| session.deadline(&self.shared));
         let concerns = self.concerns.iter().map(|concern| concern.deadline_ms);
-        let forgetting = (!self.sessions.is_empty()).then_some(self.forget_ms);
+        // Who is alone forgets, too, and has to say for whom it waits.
+        let is_anyone = !self.sessions.is_empty() || !self.shared.replica.members().is_empty();
+        let forgetting = is_anyone.then_some(self.forget_ms);
         sessions.chain(concerns).chain(forgetting).min()
     }
 

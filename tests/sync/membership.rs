@@ -625,3 +625,19 @@ fn b42_two_operators_who_replace_one_dead_member_at_once_leave_one_membership() 
     let members: Vec<_> = all[0].0.iter().map(|(member, _)| *member).collect();
     assert_eq!(members, [0, 2, 3, 8, 9].map(member));
 }
+
+#[test]
+fn who_is_cut_off_says_since_when_it_waits_for_whom() {
+    let mut net: Net<Texts> = Net::new(2, |_, _| {});
+    net.connect(0, 1);
+    net.run(3_000);
+    net.isolate(0);
+    net.run(60_000);
+    let alone_ms = net.now_ms;
+    set(&mut net, 0, 1, 1);
+    // Its program does nothing but what the deadlines ask for.
+    net.run(5_000);
+    let blocking = net.ends[0].blocking();
+    assert_eq!(blocking.iter().map(|blocking| blocking.member).collect::<Vec<_>>(), [member(1)]);
+    assert!((alone_ms..=alone_ms + 2_000).contains(&blocking[0].since_ms), "{blocking:?}");
+}
