@@ -435,8 +435,33 @@ impl<S: Crdt> Replica<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decode(&self, bytes: &[u8]) -> Result<Delta<S>, MergeError> {
+        self.decode_within(bytes, &self.config.limits)
+    }
+
+    /// As [`decode`](Self::decode), within other limits: what this replica's own store holds was written without any, and has to
+    /// be read back whatever is accepted of peers.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    ///
+    /// # Example
+    /// ```
+    /// use driftless::{Config, Limits, LwwRegister, Replica, ReplicaId, VersionVector};
+    ///
+    /// let config = Config { limits: Limits { text_bytes: 4, ..Limits::default() }, ..Config::default() };
+    /// let mut eu: Replica<LwwRegister<String>> = Replica::new(ReplicaId::from_u128(1), config.clone());
+    /// eu.write(1_000, |note| note.set("longer"))?;
+    /// let stored = eu.delta_since(&VersionVector::new()).encode()?;
+    ///
+    /// let mut again: Replica<LwwRegister<String>> = Replica::new(ReplicaId::from_u128(2), config);
+    /// assert!(again.decode(&stored).is_err());
+    /// again.merge(2_000, again.decode_within(&stored, &Limits::default())?)?;
+    /// assert_eq!(again.state().latest().map(String::as_str), Some("longer"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decode_within(&self, bytes: &[u8], limits: &Limits) -> Result<Delta<S>, MergeError> {
         let known = self.held.vector.to_vector(&self.held.origins);
-        let delta = Delta::decode(bytes, &self.config.limits, self.txn.seed, &known, &self.held.state);
+        let delta = Delta::decode(bytes, limits, self.txn.seed, &known, &self.held.state);
         delta.map_err(|error| match error {
             // Of a closed id that the peer does not know, and takes a short form not to mean, it must be told.
             DecodeError::UnknownReplica { .. } | DecodeError::UnknownKey { .. } => {
