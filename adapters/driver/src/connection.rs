@@ -5,21 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub use driftless::Access;
 use tokio::sync::mpsc;
 
 /// The name of a replication domain: some data with a membership of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainName(Arc<str>);
-
-/// What a peer may do in a domain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Access {
-    /// It is sent what is held; rows that it sends are not taken.
-    Read,
-    /// It is sent what is held, and may write.
-    ReadWrite,
-}
 
 /// What a peer may do, domain by domain. A domain that is not named here does not exist for it.
 pub type Grants = BTreeMap<DomainName, Access>;
@@ -35,9 +26,9 @@ pub struct Frame {
 
 /// A connection to a peer, as a transport hands it to [`Node::attach`](crate::Node::attach): two queues of whole frames.
 ///
-/// The transport takes frames from the far end of `outgoing` and writes them to the peer; what it reads it puts into the far end
-/// of `incoming`, and stops reading while that is full. It drops both ends when the connection is gone; the node drops its ends
-/// when it wants the connection closed.
+/// The transport takes frames from the far end of `outgoing` and writes them to the peer; what it reads it puts into the far
+/// end of `incoming`, and stops reading while that is full. It drops both ends when the connection is gone; the node drops its
+/// ends when it wants the connection closed.
 #[derive(Debug)]
 pub struct Connection {
     /// Who the peer is, as the transport has proved; none if it has not.
@@ -48,7 +39,8 @@ pub struct Connection {
     pub offered: Vec<DomainName>,
     /// Frames from the peer.
     pub incoming: mpsc::Receiver<Frame>,
-    /// Frames to the peer. When it is full the peer is too slow, and the connection is closed.
+    /// Frames to the peer. If it stays full for [`stall_ms`](crate::NodeConfig::stall_ms) the peer is too slow, and the
+    /// connection is closed.
     pub outgoing: mpsc::Sender<Frame>,
 }
 

@@ -28,8 +28,8 @@ pub trait Store: Send + 'static {
     /// Nothing was added.
     fn append(&mut self, record: &[u8], feed: Option<&[u8]>) -> Result<Place, StoreError>;
 
-    /// Adds a record to the checkpoint that is being made, without waiting for the disk. Records that are appended meanwhile are
-    /// not part of it.
+    /// Adds a record to the checkpoint that is being made, without waiting for the disk. Records that are appended meanwhile
+    /// are not part of it.
     ///
     /// # Errors
     /// The checkpoint is to be begun anew.

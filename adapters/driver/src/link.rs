@@ -1,0 +1,207 @@
+//! What carries frames between the engines and a connection: one line for each connection, a link in each domain.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use driftless::LinkId;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::connection::{Access, Connection, DomainName, Frame};
+use crate::telemetry::Meters;
+
+/// How long a frame may wait for an engine that has no room, before it is dropped: one domain must not stop the others that
+/// share the connection. It is sent again.
+const ENGINE_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long a connection that nobody needs any more may take for what was sent before.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What an engine hears of its links.
+#[derive(Debug)]
+pub(crate) enum FromLink {
+    Up { link: LinkId, access: Access, nonce: u64, line: Arc<Line> },
+    Down { link: LinkId },
+    Frame { link: LinkId, bytes: Bytes },
+}
+
+/// Where the frames of one domain go.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) link: LinkId,
+    pub(crate) access: Access,
+    pub(crate) nonce: u64,
+    pub(crate) engine: mpsc::Sender<FromLink>,
+    pub(crate) meters: Meters,
+}
+
+/// A connection, as engines see it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) principal: Option<String>,
+    outbox: Mutex<Outbox>,
+    bell: Notify,
+    /// The domains that use it.
+    users: AtomicUsize,
+    phase: watch::Sender<Phase>,
+    most_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Open,
+    /// What is in the outbox goes out, and nothing else.
+    Draining,
+    Closed,
+}
+
+impl Line {
+    pub(crate) fn new(principal: Option<String>, users: usize, most_bytes: usize) -> Self {
+        Self {
+            principal,
+            outbox: Mutex::default(),
+            bell: Notify::new(),
+            users: AtomicUsize::new(users),
+            phase: watch::Sender::new(Phase::Open),
+            most_bytes,
+        }
+    }
+
+    /// Puts a frame where the connection takes it from. Returns whether there was room; else the peer is too slow.
+    pub(crate) fn push(&self, frame: Frame) -> bool {
+        let mut outbox = self.outbox();
+        let bytes = outbox.bytes + frame.bytes.len();
+        if bytes > self.most_bytes {
+            return false;
+        }
+        outbox.bytes = bytes;
+        outbox.frames.push_back(frame);
+        drop(outbox);
+        self.bell.notify_one();
+        true
+    }
+
+    /// How many bytes wait to be taken by the connection.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.outbox().bytes
+    }
+
+    /// A domain does not use it any more. If none does, it is closed once what was sent has gone out.
+    pub(crate) fn leave(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.enter(Phase::Draining);
+        }
+    }
+
+    /// It is closed at once, for all domains.
+    pub(crate) fn close(&self) {
+        self.enter(Phase::Closed);
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let is_later = phase > *now;
+            *now = phase.max(*now);
+            is_later
+        });
+        self.bell.notify_one();
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pop(&self) -> Option<Frame> {
+        let mut outbox = self.outbox();
+        let frame = outbox.frames.pop_front()?;
+        outbox.bytes -= frame.bytes.len();
+        Some(frame)
+    }
+
+    /// Ends when the connection is to be closed.
+    async fn ended(&self) -> &'static str {
+        let mut phase = self.phase.subscribe();
+        let has_begun = phase.wait_for(|phase| *phase >= Phase::Draining).await.map(|phase| *phase);
+        if matches!(has_begun, Ok(Phase::Draining)) {
+            let is_closed = phase.wait_for(|phase| *phase == Phase::Closed);
+            let _ = timeout(DRAIN_PATIENCE, is_closed).await;
+        }
+        "no domain uses it any more"
+    }
+
+    async fn write(&self, outgoing: &mpsc::Sender<Frame>, stall: Duration) -> &'static str {
+        loop {
+            let Some(frame) = self.pop() else {
+                if *self.phase.borrow() != Phase::Open {
+                    return "no domain uses it any more";
+                }
+                self.bell.notified().await;
+                continue;
+            };
+            match timeout(stall, outgoing.send(frame)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return "the transport ended it",
+                Err(_) => return "the peer is too slow",
+            }
+        }
+    }
+}
+
+/// Carries frames until the connection ends.
+pub(crate) async fn carry(
+    line: Arc<Line>,
+    connection: Connection,
+    routes: BTreeMap<DomainName, Route>,
+    stall: Duration,
+) {
+    let Connection { mut incoming, outgoing, .. } = connection;
+    for Route { link, access, nonce, engine, .. } in routes.values() {
+        let up = FromLink::Up { link: *link, access: *access, nonce: *nonce, line: Arc::clone(&line) };
+        // An engine that is gone has left the line to others.
+        if engine.send(up).await.is_err() {
+            line.leave();
+        }
+    }
+    let why = tokio::select! {
+        why = read(&line, &mut incoming, &routes) => why,
+        why = line.write(&outgoing, stall) => why,
+        why = line.ended() => why,
+    };
+    drop((incoming, outgoing));
+    line.close();
+    let principal = line.principal.as_deref();
+    tracing::info!(principal, why, "a connection is closed");
+    for Route { link, engine, .. } in routes.values() {
+        let _ = engine.send(FromLink::Down { link: *link }).await;
+    }
+}
+
+async fn read(
+    line: &Line,
+    incoming: &mut mpsc::Receiver<Frame>,
+    routes: &BTreeMap<DomainName, Route>,
+) -> &'static str {
+    while let Some(Frame { domain, bytes }) = incoming.recv().await {
+        let Some(Route { link, engine, meters, .. }) = routes.get(&domain) else {
+            Meters::frame_refused();
+            tracing::warn!(%domain, principal = line.principal, "a peer sent a frame of a domain that it may not use");
+            return "the peer sent a frame of a domain that it may not use";
+        };
+        meters.frames_received.increment(1);
+        meters.bytes_received.increment(bytes.len() as u64);
+        let frame = FromLink::Frame { link: *link, bytes };
+        if timeout(ENGINE_PATIENCE, engine.send(frame)).await.is_err() {
+            meters.frames_dropped.increment(1);
+        }
+    }
+    "the transport ended it"
+}
