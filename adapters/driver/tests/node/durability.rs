@@ -1,0 +1,122 @@
+//! Durable before visible; many writes in one append; what waits for the disk is bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use driftless::CounterOverflow;
+use driftless_node::{DomainConfig, MemoryStore, Refused, TransactError};
+
+use crate::regions::{ShopMut, connect, eventually, node_config, open, open_with, quick};
+
+#[tokio::test]
+async fn nothing_leaves_and_nothing_is_reported_before_it_is_on_disk() {
+    let disk = MemoryStore::new();
+    let (eu, us) = (open("eu", &disk).await, open("us", &MemoryStore::new()).await);
+    let wire = connect(&eu.node, &us.node);
+    eu.count("kettle", 1).await;
+    eventually("they are connected", || us.counted("kettle") == 1).await;
+
+    disk.hold();
+    let shop = eu.shop.clone();
+    let writing = tokio::spawn(async move {
+        shop.transact(|shop| shop.stock().update("kettle", |count| count.add(1))).await
+    });
+    let applied = eu.shop.apply(|shop| shop.stock().update("kettle", |count| count.add(1))).await;
+    let applied = applied.expect("it is applied");
+    eventually("both are applied", || eu.counted("kettle") == 3).await;
+    // Heartbeats go on.
+    wire.frames_pass(10).await;
+    assert_eq!(us.counted("kettle"), 1);
+    assert_eq!(eu.shop.read_durable().stock.get("kettle").map(|count| count.value()), Some(1));
+    assert!(!writing.is_finished());
+    let saw = eu.shop.write(|shop| shop.stock().len());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), saw).await.is_err(),
+        "it saw what is not durable"
+    );
+
+    disk.release();
+    let written = writing.await.expect("no panic").expect("it is made");
+    applied.durable().await.expect("it is stored");
+    us.shop.wait_for(&written.token, Duration::from_secs(30)).await.expect("it comes");
+    eventually("all is there", || us.counted("kettle") == 3).await;
+    assert_eq!(eu.shop.read_durable().stock.get("kettle").map(|count| count.value()), Some(3));
+}
+
+/// A write of one key.
+fn count_of(key: u64) -> impl FnOnce(&mut ShopMut<'_>) -> Result<(), CounterOverflow> {
+    move |shop| shop.stock().update(&key.to_string(), |count| count.add(1))
+}
+
+#[tokio::test]
+async fn what_is_written_while_the_disk_works_goes_there_at_once() {
+    let disk = MemoryStore::new();
+    let eu = open("eu", &disk).await;
+    disk.hold();
+    let first = eu.shop.apply(count_of(0)).await.expect("it is applied");
+    // The first append is under way, or will be with all the others.
+    let appends = disk.appends();
+    let mut others = Vec::new();
+    for key in 1..500 {
+        let made = eu.shop.apply(count_of(key)).await;
+        others.push(made.expect("it is applied"));
+    }
+    disk.release();
+    first.durable().await.expect("it is stored");
+    for other in others {
+        other.durable().await.expect("it is stored");
+    }
+    assert!(disk.appends() - appends <= 2, "{} appends", disk.appends() - appends);
+    assert_eq!(open("eu", &disk.copy()).await.shop.read().stock.len(), 500);
+}
+
+#[tokio::test]
+async fn so_much_is_applied_and_no_more_while_the_disk_stands_still() {
+    let disk = MemoryStore::new();
+    let config = DomainConfig { unstored: 4, queue: 2, ..quick() };
+    let eu = open_with(node_config("eu"), &disk, config).await.expect("it opens");
+    disk.hold();
+    let applied = Arc::new(AtomicUsize::new(0));
+    let mut writers = Vec::new();
+    for key in 0..20_u64 {
+        let (shop, applied) = (eu.shop.clone(), Arc::clone(&applied));
+        writers.push(tokio::spawn(async move {
+            let made = shop.apply(count_of(key)).await;
+            applied.fetch_add(1, Ordering::Relaxed);
+            made.expect("it is applied").durable().await.expect("it is stored")
+        }));
+    }
+    eventually("it is full", || applied.load(Ordering::Relaxed) == 4).await;
+    // Who asks how it stands is answered all the same.
+    for _ in 0..5 {
+        let status = eu.shop.status().await.expect("it runs");
+        assert_eq!(status.store.unstored, 4, "{status}");
+    }
+    assert_eq!(applied.load(Ordering::Relaxed), 4);
+    disk.release();
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    assert_eq!(eu.shop.read_durable().stock.len(), 20);
+}
+
+#[tokio::test]
+async fn a_closure_that_fails_or_panics_leaves_nothing_behind() {
+    let eu = open("eu", &MemoryStore::new()).await;
+    let before = eu.shop.read().digest();
+    let aborted = eu.shop.transact(|shop| {
+        shop.tags().add(&1);
+        Err::<(), _>("sold out")
+    });
+    assert_eq!(aborted.await, Err(TransactError::Aborted("sold out")));
+    let panicked = eu.shop.transact(|shop| {
+        shop.tags().add(&2);
+        if shop.tags().len() == 1 { panic!("on purpose: {}", 7) } else { Ok::<(), ()>(()) }
+    });
+    let expected = Refused::Panicked { message: "on purpose: 7".to_owned() };
+    assert_eq!(panicked.await, Err(TransactError::Refused(expected)));
+    assert_eq!(eu.shop.read().digest(), before);
+    eu.count("kettle", 1).await;
+    assert_eq!(eu.counted("kettle"), 1);
+}
