@@ -50,6 +50,8 @@ struct Sent {
     seq: u64,
     bytes: usize,
     what: What,
+    /// The beginning of the transfer that it goes on from the end of, if that was under way.
+    after: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -202,7 +204,12 @@ impl<S: Crdt> Outbound<S> {
             self.bytes_under_way = self.bytes_under_way.saturating_sub(sent.bytes);
             let is_it = sent.seq == seq;
             match sent.what {
-                What::Delta(to) if is_it && is_merged => merged = Some(to),
+                What::Delta(to) if is_it && is_merged => {
+                    // Who has merged it holds the whole transfer before it, whether or not that was acknowledged by itself.
+                    let done = self.transfer.take_if(|transfer| sent.after == Some(transfer.began));
+                    done.into_iter().for_each(|transfer| self.confirm(&transfer.to, config, now_ms));
+                    merged = Some(to);
+                }
                 What::Chunk(index) if is_it => {
                     self.since_ms = now_ms;
                     let transfer = self.transfer.as_mut().filter(|transfer| transfer.began < seq);
@@ -369,7 +376,8 @@ impl<S: Crdt> Outbound<S> {
         }
         self.seq = self.seq.saturating_add(1);
         self.bytes_under_way = self.bytes_under_way.saturating_add(message.len());
-        self.under_way.push_back(Sent { seq: self.seq, bytes: message.len(), what });
+        let after = self.transfer.as_ref().map(|transfer| transfer.began);
+        self.under_way.push_back(Sent { seq: self.seq, bytes: message.len(), what, after });
         Outgoing { seq: self.seq, points, progress, message }
     }
 

@@ -231,3 +231,32 @@ fn an_acknowledgement_that_comes_late_is_not_taken_for_one_of_the_next_transfer(
     assert_eq!((net.logged(DELTA, 0, 1), holds(&net, 2)), (sent + 1, true));
     assert!(is_confirmed(&net) && net.is_converged());
 }
+
+#[test]
+fn a_transfer_is_over_when_what_goes_on_from_it_is_merged() {
+    let mut net: Net<Texts> = Net::new(3, |_, config| config.chunk_bytes = 600);
+    net.connect(0, 1);
+    net.run(2_000);
+    // The id before is closed, and not all members know that: what is sent to who holds nothing names it.
+    let image = net.save(0);
+    net.isolate(0);
+    net.restart(0, &image);
+    for key in 0..20 {
+        net.write(0, |texts| texts.update(&key, |text| text.set(format!("the text of the row {key}"))));
+    }
+    net.run(2_000);
+    // All that is sent back is lost until something small has gone on from the end of the transfer.
+    net.fate =
+        Box::new(|from, _, bytes| if (from, bytes[0]) == (2, ACK) { Fate::Lost } else { Fate::Arrives });
+    net.connect(0, 2);
+    net.run(10 * DELAY_MS);
+    assert!(net.logged(DELTA, 0, 2) > 1, "it is sent in chunks");
+    assert_eq!(net.ends[2].replica().state().iter().count(), 20);
+    net.fate = Box::new(|_, _, _| Fate::Arrives);
+    net.write(0, |texts| texts.update(&20, |text| text.set("small".to_owned())));
+    net.run(2 * DELAY_MS);
+    net.write(0, |texts| texts.update(&21, |text| text.set("long ".repeat(300))));
+    net.run(5_000);
+    assert_eq!(net.ends[2].replica().state().iter().count(), 22);
+    assert!(net.agree(&[0, 2]));
+}
