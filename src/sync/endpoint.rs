@@ -263,8 +263,8 @@ impl<S: Crdt> Endpoint<S> {
     }
 
     /// Says what the peer at a link may do; without it, all. Best right after [`link_up`](Self::link_up), before anything is
-    /// received; if it is another than before, the two greet each other anew. A member cannot be a reader: it is refused, and
-    /// stays one until it is [evicted](Self::evict).
+    /// received; if it is another than before, the two greet each other anew. A member cannot be a reader, nor who wrote:
+    /// under that id it is refused.
     ///
     /// # Example
     /// ```
@@ -305,7 +305,8 @@ impl<S: Crdt> Endpoint<S> {
             return;
         };
         session.report_held(&mut self.shared, now_ms);
-        if let Some(peer) = session.peer().map(|peer| peer.id) {
+        // Of readers there may be any number, each under a fresh id.
+        if let Some(peer) = session.peer().map(|peer| peer.id).filter(|_| !session.is_reader()) {
             let shared = &mut self.shared;
             if let Some(transfer) = session.outbound_mut().and_then(|outbound| outbound.suspend()) {
                 shared.suspended.insert(peer, (now_ms, transfer));
@@ -351,7 +352,7 @@ impl<S: Crdt> Endpoint<S> {
     fn elsewhere(&self, link: LinkId) -> Vec<ReplicaId> {
         let principal = self.sessions.get(&link).and_then(|session| session.principal());
         let others = self.sessions.iter().filter(|(other, _)| **other != link).map(|(_, other)| other);
-        let others = others.filter(|other| other.principal() != principal);
+        let others = others.filter(|other| other.principal() != principal && !other.is_reader());
         others.filter_map(|other| Some(other.peer()?.id)).collect()
     }
 
@@ -413,8 +414,10 @@ impl<S: Crdt> Endpoint<S> {
         self.last_ms = now_ms;
     }
 
+    /// From whom something comes here: a reader is none, nobody may rely on what it says.
     fn connected(&self) -> Vec<ReplicaId> {
-        let open = self.sessions.values().filter(|session| *session.state() == State::Open);
+        let open = self.sessions.values();
+        let open = open.filter(|session| *session.state() == State::Open && !session.is_reader());
         let mut ids: Vec<ReplicaId> = open.filter_map(|session| session.peer()).map(|peer| peer.id).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -104,7 +104,9 @@ impl<S: Crdt> Endpoint<S> {
         let replica = &self.shared.replica;
         let others = replica.known_vectors().into_iter().filter(|(id, _)| *id != replica.id());
         let held = others.map(|(_, vector)| vector.get(&replica.id()));
-        let outbound = self.sessions.values().filter_map(|session| session.outbound());
+        // A reader is nobody's evidence: who may not write may not decide what is issued again, either.
+        let members = self.sessions.values().filter(|session| !session.is_reader());
+        let outbound = members.filter_map(|session| session.outbound());
         let confirmed = outbound.map(|outbound| outbound.confirmed().get(&replica.id()));
         known.iter().copied().chain(held).chain(confirmed).collect()
     }

@@ -42,7 +42,9 @@ pub(crate) struct Label {
     /// When it came.
     pub(crate) since_ms: u64,
     pub(crate) seq: u64,
+    /// The commits that it leads over, if they came with it.
     pub(crate) points: Points,
+    pub(crate) is_led_over: bool,
     pub(crate) progress: Progress,
     /// What it takes to keep it.
     pub(crate) bytes: usize,

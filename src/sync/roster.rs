@@ -10,7 +10,6 @@ use crate::delta::system::Incarnation;
 use crate::replica::error::WriteError;
 use crate::sync::config::Admission;
 use crate::sync::event::SyncEvent;
-use crate::sync::frame::Hello;
 use crate::sync::session::Peer;
 use crate::sync::shared::Shared;
 
@@ -61,11 +60,11 @@ impl<S: Crdt> Shared<S> {
         register.latest().map(|incarnation| incarnation.id)
     }
 
-    /// Whether who greets goes by the name of this endpoint, of a member, or of someone who wrote.
-    pub(crate) fn is_anyone(&self, hello: &Hello) -> bool {
-        let is_own = hello.member == self.config().member || hello.id == self.replica.id();
-        let is_it = |known: &Member| known.member == hello.member || known.id == hello.id;
-        is_own || self.members().iter().any(is_it) || self.replica.seen(&hello.id) > Timestamp::ZERO
+    /// Whether a name is that of this endpoint, of a member, or of someone who wrote.
+    pub(crate) fn is_anyone(&self, member: &ReplicaId, id: &ReplicaId) -> bool {
+        let is_own = *member == self.config().member || *id == self.replica.id();
+        let is_member = self.replica.members().binary_search(id).is_ok() || self.id_of(member).is_some();
+        is_own || is_member || self.replica.seen(id) > Timestamp::ZERO
     }
 
     /// Whether a peer is a member, under the id that it has now.

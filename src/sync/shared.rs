@@ -217,13 +217,7 @@ impl<S: Crdt> Shared<S> {
     /// A peer says what it holds. Unless it said so earlier than what it said last, that is what it says now: its vector may
     /// leave out ids that are closed by now, so the two are not joined.
     pub(crate) fn hear(&mut self, id: ReplicaId, vector: &VersionVector) {
-        let told = self.told.entry(id).or_default();
-        let is_later = vector.iter().any(|(id, stamp)| stamp > told.get(&id));
-        let is_earlier =
-            told.iter().any(|(id, stamp)| (Timestamp::from_bits(1)..stamp).contains(&vector.get(&id)));
-        if is_later || !is_earlier {
-            *told = vector.clone();
-        }
+        hear(self.told.entry(id).or_default(), vector);
     }
 
     /// Takes note of a commit of our own.
@@ -295,6 +289,16 @@ impl<S: Crdt> Shared<S> {
             self.doubt = Some(Doubt { stamp, known: Vec::new(), claimed: Vec::new(), is_answered: false });
             self.version += 1;
         }
+    }
+}
+
+/// Takes what someone says to hold for what it holds, unless it said so earlier than what it said last.
+pub(crate) fn hear(told: &mut VersionVector, vector: &VersionVector) {
+    let is_later = vector.iter().any(|(id, stamp)| stamp > told.get(&id));
+    let is_earlier =
+        told.iter().any(|(id, stamp)| (Timestamp::from_bits(1)..stamp).contains(&vector.get(&id)));
+    if is_later || !is_earlier {
+        *told = vector.clone();
     }
 }
 

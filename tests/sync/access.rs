@@ -1,12 +1,12 @@
 //! Peers that may read, and nothing else.
 
 use driftless::{
-    Access, Config, LinkState, MergeMap, OrSet, Replica, ReplicaId, SyncConfig, SyncError, SyncEvent,
-    Timestamp, VersionVector,
+    Access, Config, Held, LinkState, MergeMap, Need, OrSet, Replica, ReplicaId, SyncConfig, SyncError,
+    SyncEvent, Timestamp, VersionVector,
 };
 
 use crate::forge::Seal;
-use crate::net::{BEAT, CLUSTER, Fate, Net, id, member};
+use crate::net::{BEAT, CLUSTER, DELAY_MS, DELTA, Fate, Net, id, member};
 
 type Tags = MergeMap<u8, OrSet<u8>>;
 /// The fields of a heartbeat, as they are written.
@@ -33,10 +33,14 @@ fn observed() -> Net<Tags> {
 }
 
 fn attach(net: &mut Net<Tags>) {
-    net.connect(0, READER);
-    let clock = net.clock(0);
-    let link = net.link(0, READER).0;
-    net.ends[0].grant(clock, link, Access::Read);
+    attach_to(net, 0, READER);
+}
+
+/// Connects a reader.
+fn attach_to(net: &mut Net<Tags>, to: usize, who: usize) {
+    net.connect(to, who);
+    let (clock, link) = (net.clock(to), net.link(to, who).0);
+    net.ends[to].grant(clock, link, Access::Read);
 }
 
 fn is_said(net: &Net<Tags>, at: usize) -> usize {
@@ -150,4 +154,126 @@ fn hash(vector: &VersionVector) -> u64 {
         .flat_map(|(id, stamp)| [&id.uuid().as_bytes()[..], &stamp.bits().to_be_bytes()].concat())
         .collect();
     xxhash_rust::xxh3::xxh3_64(&bytes)
+}
+
+/// The third one heard of some commits of the first from the second, which was restarted in between and so knows of the last one
+/// alone. Then the first one forgot something that the third has not seen, and so has to send it all.
+fn gappy(is_reader: bool, is_restarted: bool) -> Net<Tags> {
+    let mut net: Net<Tags> = Net::new(3, |_, _| {});
+    let link =
+        |net: &mut Net<Tags>, at: usize| if is_reader { attach_to(net, at, 2) } else { net.connect(at, 2) };
+    net.connect(0, 1);
+    net.run(3_000);
+    link(&mut net, 0);
+    link(&mut net, 1);
+    net.run(3_000);
+    tag(&mut net, 0, 1, 1);
+    net.run(3_000);
+    assert!(net.is_converged());
+    net.isolate(2);
+    for number in 2..6 {
+        tag(&mut net, 0, number, number);
+        net.run(50);
+    }
+    net.run(3_000);
+    if is_restarted {
+        let image = net.image(1);
+        net.restart(1, &image);
+    }
+    net.cut(0, 1);
+    link(&mut net, 1);
+    net.run(5_000);
+    assert!(net.agree(&[1, 2]));
+    net.isolate(2);
+    net.connect(0, 1);
+    net.run(3_000);
+    if !is_reader {
+        net.evict(&[0], 2);
+        net.run(3_000);
+    }
+    net.write(0, |tags| tags.remove(&1));
+    net.run(5_000);
+    tag(&mut net, 0, 9, 9);
+    net.run(5_000);
+    assert!(net.ends[0].blocking().is_empty());
+    link(&mut net, 0);
+    net.log.clear();
+    net.run(300_000);
+    net
+}
+
+#[test]
+fn who_was_not_told_of_all_commits_is_not_kept_waiting_for_ever() {
+    for (is_reader, is_restarted) in [(false, false), (false, true), (true, false), (true, true)] {
+        let net = gappy(is_reader, is_restarted);
+        assert!(net.agree(&[0, 2]), "{is_reader} {is_restarted}");
+    }
+}
+
+#[test]
+fn who_reads_under_an_id_that_a_member_takes_is_refused_and_counts_for_nothing() {
+    // The reader has the id of one whom nobody knows yet, and who joins elsewhere.
+    let mut net: Net<Tags> = Net::new(2, |_, _| {});
+    for _ in 0..2 {
+        let config = SyncConfig::new(CLUSTER, member(3), "late");
+        net.add(driftless::Endpoint::new(Replica::new(id(3), Config::default()), config));
+    }
+    net.connect(0, 1);
+    net.run(2_000);
+    attach(&mut net);
+    net.run(2_000);
+    net.connect(1, 3);
+    net.run(2_000);
+    assert_eq!(net.ends[0].members().len(), 3);
+    net.isolate(3);
+    net.events[0].clear();
+    let clock = net.clock(0);
+    let written = net.ends[0].write(clock, |tags| tags.update(&1, |tags| tags.add(&1))).expect("it is legal");
+    let stamp = written.stamp.expect("it is news");
+    net.ends[0].confirm(clock, stamp, Need::Members(3), Held::Durable, clock + 10_000);
+    net.pump(0);
+    net.run(12_000);
+    let is_confirmed = net.events[0].iter().any(|event| matches!(event, SyncEvent::Confirmed { .. }));
+    assert!(!is_confirmed, "the member does not hold it");
+    let refused = net.ends[0].peers().iter().filter(|peer| peer.state == LinkState::Refused).count();
+    assert_eq!(refused, 1);
+}
+
+#[test]
+fn nobody_relies_on_a_reader_to_send_what_it_wrote() {
+    // It reads at the first, and is a member by the second.
+    let mut net: Net<Tags> = Net::new(3, |_, _| {});
+    net.connect(0, 1);
+    net.run(2_000);
+    attach(&mut net);
+    net.run(2_000);
+    net.connect(1, READER);
+    net.run(5_000);
+    for number in 0..3 {
+        tag(&mut net, READER, 1, number);
+        net.run(4 * DELAY_MS);
+        assert!(net.agree(&[0, 1, READER]), "{number}: the second passes it on at once");
+        net.run(5_000);
+    }
+}
+
+#[test]
+fn what_is_under_way_to_a_reader_is_not_kept_when_it_goes() {
+    let mut net: Net<Tags> = Net::new(1, |_, config| config.chunk_bytes = 256);
+    let clock = net.clock(0);
+    net.ends[0].found(clock).expect("it is legal");
+    for key in 0..100 {
+        tag(&mut net, 0, key, 1);
+    }
+    for number in 0..30 {
+        let config = SyncConfig::new(CLUSTER, member(100 + number), "far away");
+        let at = net.add(driftless::Endpoint::new(Replica::new(id(100 + number), Config::default()), config));
+        net.fate =
+            Box::new(|from, _, bytes| if from != 0 && bytes[0] != 1 { Fate::Lost } else { Fate::Arrives });
+        attach_to(&mut net, 0, at);
+        net.run(100);
+        assert!(net.logged(DELTA, 0, at) > 1);
+        net.isolate(at);
+    }
+    assert_eq!(format!("{:?}", net.ends[0]).matches("Transfer {").count(), 0);
 }

@@ -65,7 +65,7 @@ impl<S: Crdt> Session<S> {
         if is_known_elsewhere(&hello) {
             return refuse(self, SyncError::Impostor { id: hello.id });
         }
-        if self.is_reader() && shared.is_anyone(&hello) {
+        if self.is_reader() && shared.is_anyone(&hello.member, &hello.id) {
             return refuse(self, SyncError::Impostor { id: hello.id });
         }
         self.heard_ms = now_ms;
@@ -76,6 +76,7 @@ impl<S: Crdt> Session<S> {
         }
         // It waits to hear that we know it.
         self.is_hello_due = true;
+        (self.vouched, self.reads, self.has_tried) = (Timestamp::ZERO, VersionVector::new(), false);
         self.told = Said::default();
         self.is_enrolled = false;
         self.is_known = hello.echo == self.nonce;

@@ -6,6 +6,7 @@ mod sending;
 
 use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
+use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::sync::access::Access;
 use crate::sync::audit::Auditing;
@@ -55,8 +56,12 @@ pub(crate) struct Session<S> {
     idle_at: u64,
     /// How many rows a transfer that comes in has, as far as can be told.
     rows: u64,
-    /// The commits that it leads over.
-    points: Points,
+    /// The commits that it leads over, if its first chunk came by this connection.
+    points: Option<Points>,
+    /// Up to here the peer says that all commits are its own that we know under its id.
+    vouched: Timestamp,
+    /// What the peer said that it holds, if it may only read.
+    reads: VersionVector,
     /// When the last frame of the peer came.
     heard_ms: u64,
     /// Whose stamps were refused, being of the future.
@@ -140,7 +145,9 @@ impl<S: Crdt> Session<S> {
             asked_ms: None,
             idle_at: 0,
             rows: 0,
-            points: Points::new(),
+            points: None,
+            vouched: Timestamp::ZERO,
+            reads: VersionVector::new(),
             heard_ms: now_ms,
             ahead: None,
         }
@@ -185,13 +192,15 @@ impl<S: Crdt> Session<S> {
 
     /// What the peer may do is another now, and it has to say anew who it is.
     pub(crate) fn grant(&mut self, shared: &Shared<S>, now_ms: u64, access: Access) {
-        if std::mem::replace(&mut self.access, access) != access && self.peer.is_some() {
+        if std::mem::replace(&mut self.access, access) != access
+            && (self.peer.is_some() || self.state == State::Refused)
+        {
             self.restart(shared, now_ms);
         }
     }
 
     /// Whether nothing is taken of the peer.
-    fn is_reader(&self) -> bool {
+    pub(crate) fn is_reader(&self) -> bool {
         self.access == Access::Read
     }
 

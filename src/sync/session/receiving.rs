@@ -15,10 +15,10 @@ use crate::sync::error::SyncError;
 use crate::sync::event::{SchemaConflict, SyncEvent};
 use crate::sync::frame::{Beat, Frame, Hello, Points, Progress, Refusal, Told};
 use crate::sync::inbound::{Incoming, Label, Parked};
-use crate::sync::points::{MOST_AT_ONCE, MOST_STABLE};
+use crate::sync::points::MOST_STABLE;
 use crate::sync::session::greeting::ahead;
 use crate::sync::session::{MOST_ANSWERS, Session, State};
-use crate::sync::shared::{Shared, hash_of};
+use crate::sync::shared::{Shared, hash_of, hear};
 
 impl<S: Crdt> Session<S> {
     pub(crate) fn receive(
@@ -67,11 +67,25 @@ impl<S: Crdt> Session<S> {
             return Ok(());
         }
         self.heard_ms = now_ms;
-        if self.is_reader() && matches!(frame, Frame::Delta { .. } | Frame::Points(_) | Frame::Audit(_)) {
-            if matches!(frame, Frame::Delta { .. }) && !std::mem::replace(&mut self.has_tried, true) {
-                shared.events.push_back(SyncEvent::MayNotWrite { link: self.link });
+        if self.is_reader() {
+            self.look_at_reader(shared);
+            match &frame {
+                Frame::Delta { .. } if !std::mem::replace(&mut self.has_tried, true) => {
+                    shared.events.push_back(SyncEvent::MayNotWrite { link: self.link });
+                }
+                // It holds commits of ours, and asks whether all of them are.
+                Frame::Points(told) if told.is_all && told.id == shared.replica.id() => {
+                    if shared.replica.check_commit_points(&told.points).is_ok() {
+                        self.vouch(shared, &told.points);
+                    }
+                }
+                _ => {}
             }
-            return Ok(());
+            if self.state == State::Refused
+                || matches!(frame, Frame::Delta { .. } | Frame::Points(_) | Frame::Audit(_))
+            {
+                return Ok(());
+            }
         }
         match frame {
             Frame::Delta { seq, points, progress, message } => {
@@ -95,7 +109,10 @@ impl<S: Crdt> Session<S> {
             }
             Frame::Beat(beat) => self.beat_came(shared, now_ms, *beat),
             Frame::AskPoints { id } => {
-                let mut points = shared.ledger.of(&id).to_vec();
+                // Of a transfer that has not come to its end some commits are known, and not held.
+                let seen = shared.replica.seen(&id);
+                let known = shared.ledger.of(&id).iter().copied();
+                let mut points: Vec<Timestamp> = known.filter(|point| *point <= seen).collect();
                 if id == shared.replica.id() {
                     // What was committed before there was an endpoint, too.
                     let own = shared.replica.commit_points(Timestamp::ZERO, Timestamp::MAX);
@@ -113,10 +130,9 @@ impl<S: Crdt> Session<S> {
                     shared.doubt_if(&error, is_claim);
                 }
                 if shared.doubt.is_none() && is_ours && told.is_all {
-                    self.name_commits(shared, &told.points);
-                } else if is_claim && !is_ours {
-                    let seen = shared.replica.seen(&told.id);
-                    shared.ledger.note(told.id, told.points.iter().copied().filter(|point| *point < seen));
+                    self.vouch(shared, &told.points);
+                } else if is_claim && !is_ours && !told.is_all {
+                    self.vouched = told.points.iter().copied().max().unwrap_or_default();
                 }
                 if let Some(doubt) = shared.doubt.as_mut().filter(|_| is_ours) {
                     doubt.learn(told.points, is_claim);
@@ -149,9 +165,15 @@ impl<S: Crdt> Session<S> {
             return Ok(());
         };
         let id = peer.id;
-        // What a reader says to hold is for what is sent to it, and for nothing else.
-        let reported = if self.is_reader() { Ok(()) } else { shared.report(now_ms, id, vector) };
-        match reported {
+        if self.is_reader() {
+            // What a reader says to hold is for what is sent to it, and for nothing else.
+            hear(&mut self.reads, vector);
+            if let Some(outbound) = &mut self.outbound {
+                outbound.confirm(vector, shared.config(), now_ms);
+            }
+            return Ok(());
+        }
+        match shared.report(now_ms, id, vector) {
             Err(MergeError::NotIssued { .. }) => return Ok(()),
             Err(MergeError::TooFarAhead { id: ahead, stamp, bound_ms }) => {
                 self.came_from_ahead(shared, now_ms, ahead, stamp);
@@ -207,7 +229,8 @@ impl<S: Crdt> Session<S> {
             self.vector_came(shared, now_ms, vector)?;
             shared.version += 1;
         }
-        let Some(told) = shared.told.get(&id) else {
+        let told = if self.is_reader() { Some(&self.reads) } else { shared.told.get(&id) };
+        let Some(told) = told else {
             self.told.asks = true;
             return Ok(());
         };
@@ -254,7 +277,12 @@ impl<S: Crdt> Session<S> {
         }
         let bytes = message.len().saturating_add(size_of_points(&points));
         let next = self.inbound.next_chunk();
-        self.take(shared, now_ms, Label { since_ms: now_ms, seq, points, progress, bytes }, message.into())?;
+        self.take(
+            shared,
+            now_ms,
+            Label { since_ms: now_ms, seq, points, is_led_over: progress.chunk == 0, progress, bytes },
+            message.into(),
+        )?;
         if self.inbound.next_chunk() != next && self.inbound.is_any_parked() {
             // Chunks that overtook this one.
             self.take_parked(shared, now_ms)?;
@@ -303,19 +331,21 @@ impl<S: Crdt> Session<S> {
         let Label { seq, progress, .. } = label;
         if progress.chunk == 0 {
             let to = delta.to();
-            if self.is_of_a_copy(shared, &delta, &to, &label.points) {
+            if self.is_of_a_copy(shared, &delta, &to, Some(&label.points)) {
                 return Ok(());
             }
             // They come with the first chunk alone, and are true whether or not the others come.
             let news = shared.news_in(&to);
             shared.note_points(&label.points, &news);
-            (self.rows, self.points) = (0, label.points.clone());
+            (self.rows, self.points) = (0, Some(label.points.clone()));
         }
         self.rows = self.rows.max(progress.rows);
         match self.inbound.pending.push(delta) {
             Ok(Some(whole)) => {
-                let points = std::mem::take(&mut self.points);
-                self.take_whole(shared, now_ms, Label { points, ..label }, whole)
+                let points = self.points.take();
+                let is_led_over = points.is_some();
+                let label = Label { points: points.unwrap_or_default(), is_led_over, ..label };
+                self.take_whole(shared, now_ms, label, whole)
             }
             Ok(None) => {
                 self.inbound.acknowledge(seq, false);
@@ -351,11 +381,9 @@ impl<S: Crdt> Session<S> {
             self.inbound.park(Parked { label, what }, now_ms, shared.merges, shared.config());
             return Ok(());
         }
-        let Label { seq, points, progress, .. } = label;
+        let Label { seq, points, is_led_over, .. } = label;
         let to = delta.to();
-        // What came with the first chunk of a transfer is not known any more if that came by another connection.
-        let is_unknown = progress.chunk > 0 && points.is_empty();
-        if !is_unknown && self.is_of_a_copy(shared, &delta, &to, &points) {
+        if self.is_of_a_copy(shared, &delta, &to, is_led_over.then_some(&points)) {
             return Ok(());
         }
         let news = shared.news_in(&to);
@@ -395,54 +423,61 @@ impl<S: Crdt> Session<S> {
     }
 
     /// Whether the peer made other commits under its id than who we know under that id, as far as both reach: then there are two
-    /// of them, and what the one wrote would be taken for what the other did. It is told so, and nothing is taken of it under
-    /// that id.
+    /// of them, and what the one wrote would be taken for what the other did. It is told which commits are known here, and
+    /// nothing is taken of it under that id before it has [vouched](Self::vouch) for them. `points` are those that the delta
+    /// leads over, if they are known.
     fn is_of_a_copy(
         &mut self,
         shared: &Shared<S>,
         delta: &Delta<S>,
         to: &VersionVector,
-        points: &Points,
+        points: Option<&Points>,
     ) -> bool {
         let Some(peer) = &self.peer else {
             return false;
         };
         let (id, last) = (peer.id, to.get(&peer.id));
-        let claimed = points.iter().find(|(of, _)| *of == id).map_or(&[][..], |(_, points)| points);
-        let (from, seen) = (delta.start_of(&id), shared.replica.seen(&id));
+        let (from, seen) = (delta.start_of(&id).max(self.vouched), shared.replica.seen(&id));
         if from >= seen {
             return false;
         }
+        let claimed = points.and_then(|points| points.iter().find(|(of, _)| *of == id));
+        let claimed = claimed.map_or(&[][..], |(_, points)| points);
         let known = shared.ledger.of(&id);
         let is_known = |point: &Timestamp| known.binary_search(point).is_ok();
         let is_claimed = |point: &Timestamp| *point == last || claimed.binary_search(point).is_ok();
-        // Of what is older than what is remembered nobody can tell; nor if not all commits fit in.
-        let first = known.first().copied().unwrap_or(seen);
-        let is_all = points.iter().map(|(_, points)| points.len()).sum::<usize>() < MOST_STABLE;
-        let mut theirs = claimed.iter().chain([&last]).filter(|point| **point >= first && **point < seen);
+        // More do not fit in.
+        let all = points.map(|points| points.iter().map(|(_, points)| points.len()).sum::<usize>());
+        let is_all = all.is_some_and(|all| all < MOST_STABLE);
+        let mut theirs = claimed.iter().chain([&last]).filter(|point| **point > from && **point < seen);
         let mut ours = known.iter().filter(|point| is_all && **point > from && **point < last);
         let is_copy = theirs.any(|point| !is_known(point)) || ours.any(|point| !is_claimed(point));
         if is_copy {
-            let points = [known, &[shared.seen(&id)]].concat();
+            let points = [known, &[seen]].concat();
             self.answers.push(Frame::Points(Told { id, points, is_all: true }));
         }
         is_copy
     }
 
-    /// The peer knows these of our commits, and all are ours: it is told of those in between that it does not know, lest it take
-    /// us for a copy.
-    fn name_commits(&mut self, shared: &Shared<S>, known: &[Timestamp]) {
-        let ends = known.iter().min().zip(known.iter().max());
-        let Some((first, last)) = ends else {
-            return;
-        };
-        let known: BTreeSet<&Timestamp> = known.iter().collect();
-        let own = shared.replica.commit_points(*first, *last);
-        let points: Vec<Timestamp> = own.filter(|point| !known.contains(point)).take(MOST_AT_ONCE).collect();
-        if !points.is_empty() {
-            let id = shared.replica.id();
+    /// The peer knows these of our commits, and all are ours: it is told so. It may not know all, and take us for a copy.
+    fn vouch(&mut self, shared: &Shared<S>, known: &[Timestamp]) {
+        let is_waiting = self.outbound.as_ref().is_some_and(|outbound| outbound.bytes_under_way() > 0);
+        if let Some(last) = known.iter().max().filter(|_| is_waiting) {
+            let (id, points) = (shared.replica.id(), vec![*last]);
             self.answers.push(Frame::Points(Told { id, points, is_all: false }));
         }
+    }
+
+    /// Who may only read must be nobody whom others wait for, or rely on; it may have become one since it came.
+    fn look_at_reader(&mut self, shared: &mut Shared<S>) {
+        let Some(peer) = self.peer.as_ref().filter(|peer| shared.is_anyone(&peer.member, &peer.id)) else {
+            return;
+        };
+        let (id, nonce) = (peer.id, peer.nonce);
+        self.state = State::Refused;
+        let reason = SyncError::Impostor { id }.to_string();
+        let refusal = Refusal { nonce, own: self.nonce, reason, places: Vec::new() };
+        self.answers.push(Frame::Refuse(refusal));
     }
 
     /// Takes note of what the peer held when it sent the last delta. Nothing waits for that before something is forgotten, so it
