@@ -106,6 +106,30 @@ fn what_was_acknowledged_survives_a_crash_at_each_point() {
 }
 
 #[test]
+fn after_a_crash_it_goes_on_as_if_there_had_been_none() {
+    let mut random = fastrand(seed(4));
+    for script in [Script::of_all_kinds(), Script::of_large_checkpoints()] {
+        let (before, history) = recorded(&script);
+        let moments = moments(&before, &history);
+        // About forty of them.
+        let every = moments.len() / 40 + 1;
+        for (point, (stable, unsynced, acknowledged)) in moments.into_iter().enumerate().step_by(every) {
+            let disk = Disk::of(after_crash(&stable, &unsynced, &mut random));
+            let mut store = disk.open().unwrap();
+            let held = contents(&mut store).unwrap();
+            let done = acknowledged.saturating_sub(1);
+            let from = if held == script.states[done] { done } else { done + 1 };
+            for number in from..script.steps.len() {
+                let what = format!("point {point}, step {number}");
+                script.take(number, &mut store).unwrap_or_else(|error| panic!("{what}: {error}"));
+                let held = contents(&mut store).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(held == script.states[number + 1], "{what}: {}", show(&held));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_crash_while_a_crash_is_mended_loses_nothing() {
     let script = Script::of_all_kinds();
     let (before, history) = recorded(&script);

@@ -110,6 +110,8 @@ pub(crate) struct Faults {
     pub(crate) syncs: Option<u64>,
     /// So many more reads succeed, and one fails.
     pub(crate) reads: Option<u64>,
+    /// After the first that fails, all do.
+    pub(crate) stays: bool,
 }
 
 #[derive(Debug, Default)]
@@ -199,6 +201,13 @@ fn is_due(left: &mut Option<u64>) -> bool {
     is_due
 }
 
+impl Inner {
+    /// Whether nothing works any more.
+    fn is_gone(&self) -> io::Result<()> {
+        if self.faults.stays && self.failed > 0 { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
+}
+
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
         Ok(self.inner().seen.len())
@@ -206,6 +215,7 @@ impl StorageBackend for Disk {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut inner = self.inner();
+        inner.is_gone()?;
         if is_due(&mut inner.faults.reads) {
             inner.failed += 1;
             return Err(io::Error::other("a read error"));
@@ -214,12 +224,15 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner().did(Event::SetLen(len));
+        let mut inner = self.inner();
+        inner.is_gone()?;
+        inner.did(Event::SetLen(len));
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut inner = self.inner();
+        inner.is_gone()?;
         let unsynced = std::mem::take(&mut inner.unsynced);
         if is_due(&mut inner.faults.syncs) {
             // As systems do: it goes on being read, and will never be written.
@@ -233,6 +246,7 @@ impl StorageBackend for Disk {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut inner = self.inner();
+        inner.is_gone()?;
         if let Some(room) = inner.faults.room {
             let Some(left) = room.checked_sub(data.len() as u64) else {
                 inner.failed += 1;
@@ -348,6 +362,19 @@ impl Script {
             Step::Compact,
             append(10),
             Step::TrimFeed { keeps: 0 },
+        ])
+    }
+
+    /// A script with checkpoints that are written piece by piece.
+    pub(crate) fn of_large_checkpoints() -> Self {
+        let part = 1_100_000;
+        let checkpoint = |records: &[usize]| Step::Checkpoint { records: records.to_vec(), keeps: 1 };
+        Self::new(vec![
+            Step::Append { bytes: 40, feed: Some(7) },
+            checkpoint(&[part; 9]),
+            Step::Append { bytes: 70_000, feed: None },
+            checkpoint(&[part, 300]),
+            Step::Append { bytes: 40, feed: Some(7) },
         ])
     }
 
