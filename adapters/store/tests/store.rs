@@ -189,3 +189,21 @@ fn a_store_that_was_not_closed_opens_with_all_that_was_appended() {
     let left = Disk::of(disk.stable());
     assert_eq!(contents(&mut left.open().unwrap()).unwrap(), contents(&mut store).unwrap());
 }
+
+#[test]
+fn what_is_left_of_a_checkpoint_that_was_never_published_gets_into_no_other() {
+    let disk = empty();
+    let mut store = disk.open().unwrap();
+    store.append(b"record", None).unwrap();
+    for number in 0..9 {
+        store.stage(&bytes(1_100_000, number)).unwrap();
+    }
+    let left = Disk::of(disk.stable());
+    assert!(left.seen().len() > 8_000_000, "some of it is on disk");
+    let mut store = left.open().unwrap();
+    store.stage(b"another checkpoint").unwrap();
+    store.publish(Place(1)).unwrap();
+    drop(store);
+    let held = contents(&mut left.open().unwrap()).unwrap();
+    assert_eq!(held, Contents { checkpoint: vec![b"another checkpoint".to_vec()], ..Contents::default() });
+}
