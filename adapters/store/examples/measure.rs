@@ -1,5 +1,5 @@
-//! Measures what a store costs a domain of many documents: writing batches, beside redb holding the same rows bare; a checkpoint of
-//! all; opening it again, and where that time goes.
+//! Measures what a store costs a domain of many documents: writing batches, beside redb holding the same rows bare; a
+//! checkpoint of all; opening it again, and where that time goes.
 //!
 //! `cargo run --release -p driftless-store --example measure -- [DOCUMENTS] [FOLDER]`: the folder decides which disk is measured.
 
@@ -72,7 +72,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     store.publish(Place(batches))?;
     println!(
-        "checkpoint: {:.1} MB, made and staged in {staging:.1?} (the longest wait {longest:.1?}), published in {:.1?}; {:.2} × written",
+        "checkpoint: {:.1} MB, made and staged in {staging:.1?} (the longest wait {longest:.1?}), published in {:.1?}; \
+         {:.2} × written",
         staged as f64 / 1e6,
         start.elapsed(),
         (written() - before) as f64 / staged as f64
@@ -225,7 +226,8 @@ fn open(what: &str, path: &Path, documents: u64) -> Result<(), Box<dyn Error>> {
     }
     assert_eq!(users.state().len() as u64, documents, "all is there");
     println!(
-        "opening {what}: {:.2?} = checking {checking:.2?} + reading {reading:.2?} + decoding {decoding:.2?} + merging {merging:.2?}",
+        "opening {what}: {:.2?} = checking {checking:.2?} + reading {reading:.2?} + decoding {decoding:.2?} \
+         + merging {merging:.2?}",
         checking + reading + decoding + merging
     );
     Ok(())

@@ -269,8 +269,8 @@ impl Contents {
         create(path, &mut |copy| copy.copy(&self.reading))
     }
 
-    /// Finds out what can be saved of a damaged store: it is as it was at some earlier moment. The feed is left out of this unless
-    /// `with_feed`: then that moment is one at which its readers had missed nothing, either.
+    /// Finds out what can be saved of a damaged store: it, as it was at some earlier moment. The feed is left out of this
+    /// unless `with_feed`: then that moment is one at which its readers had missed nothing, either.
     ///
     /// # Errors
     /// Nothing can be saved.

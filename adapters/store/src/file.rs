@@ -533,7 +533,8 @@ pub(crate) fn builder() -> redb::Builder {
     builder
 }
 
-/// A transaction whose commit counts only once all of it is on disk: what was acknowledged is never in question.
+/// A transaction whose commit counts only once all of it is on disk: what was acknowledged is never in question. Where files are
+/// shared with readers redb commits in no other way.
 fn begin(database: &Database) -> Result<redb::WriteTransaction, Fault> {
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);

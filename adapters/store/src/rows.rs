@@ -1,7 +1,7 @@
 //! The tables: how records become rows, and rows records.
 //!
-//! A record is kept in pieces, each a row of its own. Pages of the database have sizes of powers of two; a piece with all that goes
-//! with it fills one of 64 KiB, where a record of 256 KiB would take up 512.
+//! A record is kept in pieces, each a row of its own. Pages of the database have sizes of powers of two; a piece with all
+//! that goes with it fills one of 64 KiB, where a record of 256 KiB would take up 512.
 
 use std::ops::RangeInclusive;
 
@@ -10,8 +10,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::fault::Fault;
 
-/// Group, number, piece. In the log and the feed the group is zero and the number is the place; in the checkpoint the group is the
-/// generation and the number counts from zero.
+/// Group, number, piece. In the log and the feed the group is zero and the number is the place; in the checkpoint the group is
+/// the generation and the number counts from zero.
 pub(crate) type Key = (u64, u64, u32);
 type Rows = TableDefinition<'static, Key, &'static [u8]>;
 

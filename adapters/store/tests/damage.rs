@@ -1,5 +1,5 @@
-//! A file whose bytes have changed, or that was cut off: it opens with exactly what was written, or says what is damaged. It never
-//! gives anything else, and never panics.
+//! A file whose bytes have changed, or that was cut off: it opens with exactly what was written, or says what is damaged. It
+//! never gives anything else, and never panics.
 
 #![allow(clippy::unwrap_used)]
 

@@ -7,7 +7,8 @@ mod disk;
 use disk::{Disk, Faults, Script, Step, contents, empty};
 use driftless_node::store::StoreError;
 
-/// Takes all steps of a script; each that fails for the disk is tried again, on a disk that is whole by then. Says how many failed.
+/// Takes all steps of a script; each that fails for the disk is tried again, on a disk that is whole by then. Says how many
+/// failed.
 fn run(script: &Script, disk: &Disk, stays: bool, what: &str) -> usize {
     let mut failures = 0;
     let mut tried = || {

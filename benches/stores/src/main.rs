@@ -41,7 +41,8 @@ fn main() {
         }
     }
     println!(
-        "| | append 2 kB: /s (p50, p99 ms; written) | 20 kB | 200 kB | checkpoint of 105 MB: s (written) | the next | opening, s | reading, s | file, MB |"
+        "| | append 2 kB: /s (p50, p99 ms; written) | 20 kB | 200 kB | checkpoint of 105 MB: s (written) | the next \
+         | opening, s | reading, s | file, MB |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for ((name, _), figures) in ENGINES.into_iter().zip(best) {
