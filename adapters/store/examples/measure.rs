@@ -131,7 +131,12 @@ fn key(number: u64) -> Uuid {
 }
 
 fn name_of(number: u64) -> (String, String, u8, bool) {
-    (format!("user {number}"), format!("user{number}@mail.example"), (number % 100) as u8, number % 3 == 0)
+    (
+        format!("user {number}"),
+        format!("user{number}@mail.example"),
+        (number % 100) as u8,
+        number.is_multiple_of(3),
+    )
 }
 
 fn write_bare(path: &Path, batches: u64) -> Result<Writing, Box<dyn Error>> {

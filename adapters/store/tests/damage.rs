@@ -6,7 +6,7 @@
 mod disk;
 
 use disk::{Contents, Disk, Image, Script, contents, empty, fastrand, seed};
-use driftless_node::store::StoreError;
+use driftless_node::store::{Place, Record, Store, StoreError};
 
 /// A store that was closed, and one that was not.
 fn images(script: &Script) -> [(&'static str, Image); 2] {
@@ -124,6 +124,36 @@ fn a_file_that_was_cut_off_changes_nothing_or_is_named() {
         println!("{name}: {tally:?}");
         assert!(tally.refused > 50, "{name}: {tally:?}");
     }
+}
+
+#[test]
+fn what_rots_while_it_is_open_is_named_when_it_is_read() {
+    let disk = empty();
+    let mut store = disk.open().unwrap();
+    // Each has a page of its own, which is written once.
+    let long = |name: String| [name.as_bytes(), &[7; 9_000]].concat();
+    let record = |number| long(format!("record {number}"));
+    for number in 1..=4 {
+        store.append(&record(number), Some(&long(format!("batch {number}")))).unwrap();
+    }
+    drop(store);
+    let mut store = disk.open().unwrap();
+    disk.flip(disk.seen().find(b"record 3").unwrap(), 0);
+    disk.flip(disk.seen().find(b"batch 2").unwrap(), 0);
+    let mut taken = Vec::new();
+    let loaded = store.load(&mut |Record { bytes, .. }| {
+        taken.push(bytes);
+        Ok(())
+    });
+    assert!(loaded.unwrap_err().to_string().contains("the record at place 3"));
+    assert_eq!(taken, [record(1), record(2)], "what came before is given");
+    let fed = store.feed_after(Place(0), usize::MAX).unwrap_err();
+    assert!(fed.to_string().contains("the feed's batch at place 2"), "{fed}");
+    assert_eq!(store.feed_after(Place(2), usize::MAX).unwrap().len(), 2, "what comes after it can be read");
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("copy.store");
+    assert!(matches!(store.backup(&path), Err(StoreError::Damaged { .. })), "damage is not copied");
+    assert!(!path.exists());
 }
 
 #[test]

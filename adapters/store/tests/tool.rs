@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use disk::{Script, contents};
-use driftless_node::store::{Place, Store};
+use driftless_node::store::{Place, Store, StoreError};
 use driftless_store::FileStore;
 
 fn tool(arguments: &[&str], paths: &[&Path]) -> (i32, String, String) {
@@ -65,6 +65,61 @@ fn a_store_in_use_is_shown_verified_copied_and_exported() {
     drop(store);
     assert_eq!(tool(&["compact"], &[&path]).0, 0);
     assert!(tool(&["inspect"], &[&path]).1.contains("in use      no"));
+}
+
+#[test]
+fn copies_of_a_store_that_is_being_written_are_each_of_one_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.store");
+    let mut store = FileStore::open(&path).unwrap();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let (mut last, mut compacted) = (0, 0);
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                let record = last.to_string().repeat(1 + last % 9_000);
+                last = store.append(record.as_bytes(), Some(record.as_bytes())).unwrap().0 as usize;
+                if last.is_multiple_of(20) {
+                    store.stage(last.to_string().as_bytes()).unwrap();
+                    store.publish(Place(last as u64)).unwrap();
+                    store.trim_feed(Place(last as u64 - 10)).unwrap();
+                }
+                if last.is_multiple_of(50) {
+                    match store.compact() {
+                        Ok(()) => compacted += 1,
+                        Err(StoreError::Unsupported { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+            (last, compacted)
+        });
+        let mut seen = Vec::new();
+        for number in 0..15 {
+            let copy = folder.path().join(format!("{number}.store"));
+            let (code, _, error) = tool(&["backup"], &[&path, &copy]);
+            assert_eq!(code, 0, "{error}");
+            let held = contents(&mut FileStore::open(&copy).unwrap()).unwrap();
+            // A record holds the place before its own; a checkpoint, the place up to which it goes.
+            let first =
+                held.checkpoint.first().map_or(0, |text| String::from_utf8_lossy(text).parse().unwrap());
+            for (place, (found, record)) in (first + 1..).zip(&held.log) {
+                assert_eq!(
+                    (place, (place - 1).to_string().repeat(1 + (place as usize - 1) % 9_000)),
+                    (*found, String::from_utf8_lossy(record).into_owned())
+                );
+            }
+            let last = first + held.log.len() as u64;
+            assert_eq!(held.feed.last().map_or(0, |row| row.0), last, "the feed is in step");
+            seen.push(last);
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let (last, compacted) = writer.join().unwrap();
+        assert!(
+            seen.is_sorted() && last as u64 >= seen[14] && seen[14] > seen[0],
+            "{seen:?}, {last}, {compacted}"
+        );
+    });
 }
 
 #[test]

@@ -84,6 +84,14 @@ impl Image {
         self.write(offset, &[byte[0] ^ (1 << bit)]);
     }
 
+    /// Where some bytes stand, if they stand in one page.
+    pub(crate) fn find(&self, bytes: &[u8]) -> Option<u64> {
+        self.pages.iter().find_map(|(number, page)| {
+            let at = page.windows(bytes.len()).position(|window| window == bytes)?;
+            Some(number * PAGE as u64 + at as u64)
+        })
+    }
+
     /// The pages that are not all zero.
     pub(crate) fn written_pages(&self) -> Vec<u64> {
         let written = self.pages.iter().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
@@ -159,6 +167,13 @@ impl Disk {
 
     pub(crate) fn failed(&self) -> u64 {
         self.inner().failed
+    }
+
+    /// A bit rots where nobody writes.
+    pub(crate) fn flip(&self, offset: u64, bit: u8) {
+        let mut inner = self.inner();
+        inner.seen.flip(offset, bit);
+        inner.stable.flip(offset, bit);
     }
 
     /// What a process would read.
