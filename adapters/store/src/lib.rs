@@ -9,6 +9,7 @@ mod export;
 mod fault;
 mod file;
 mod header;
+mod live;
 #[doc(hidden)]
 pub mod medium;
 mod rows;
@@ -16,3 +17,4 @@ mod rows;
 pub use contents::{Contents, Entry, Summary};
 pub use export::{Damage, ExportError, Exported, export, import};
 pub use file::FileStore;
+pub use live::LiveError;

@@ -5,8 +5,9 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use driftless_node::record::{Identity, Part, parts};
 use driftless_node::store::{Store, StoreError};
-use driftless_store::{Contents, Damage, ExportError, FileStore, Summary, export, import};
+use driftless_store::{Contents, Damage, Entry, ExportError, FileStore, Summary, export, import};
 
 const HELP: &str = "\
 Looks after stores of driftless.
@@ -149,7 +150,11 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
 fn run(command: &Command, out: &mut dyn Write) -> Result<u8, Failure> {
     match command {
         Command::Help => write!(out, "{HELP}")?,
-        Command::Inspect { store } => inspect(&Contents::open(store)?, out)?,
+        Command::Inspect { store } => {
+            let contents = Contents::open(store)?;
+            inspect(&contents, out)?;
+            identity(&contents, out)?;
+        }
         Command::Verify { store } => {
             let contents = Contents::open(store)?;
             contents.read(&mut |_| Ok(()))?;
@@ -209,6 +214,37 @@ fn inspect(contents: &Contents, out: &mut dyn Write) -> io::Result<()> {
     row(out, "checkpoints", summary.generation.to_string())?;
     row(out, "commits", summary.commits.to_string())?;
     row(out, "file", bytes(summary.disk_bytes))
+}
+
+/// What the records of a node say, if they are a node's: whose store it is.
+fn identity(contents: &Contents, out: &mut dyn Write) -> Result<(), Failure> {
+    let (mut identity, mut messages) = (None, 0_u64);
+    let mut is_of_node = true;
+    contents.read(&mut |entry| {
+        if let Entry::Checkpoint { bytes, .. } | Entry::Log { bytes, .. } = entry {
+            match parts(&bytes) {
+                Ok(parts) => parts.into_iter().for_each(|part| match part {
+                    Part::Identity(found) => identity = Some(found),
+                    Part::Message(_) => messages += 1,
+                    _ => {}
+                }),
+                Err(_) => is_of_node = false,
+            }
+        }
+        Ok(())
+    })?;
+    let row = |out: &mut dyn Write, name: &str, value: String| writeln!(out, "{name:<12}{value}");
+    match identity {
+        Some(Identity { cluster, domain, member, id, opened, .. }) if is_of_node => {
+            row(out, "domain", format!("{domain} of the cluster {cluster}"))?;
+            row(out, "member", member.uuid().to_string())?;
+            row(out, "written as", id.uuid().to_string())?;
+            row(out, "opened", format!("{opened} times"))?;
+            row(out, "messages", messages.to_string())?;
+        }
+        _ => row(out, "records", "not those of a node of this release".to_owned())?,
+    }
+    Ok(())
 }
 
 /// Bytes, as humans read them.
