@@ -39,7 +39,8 @@ pub trait Store: Send + 'static {
     /// and waits until that is on disk. The feed is left as it is.
     ///
     /// # Errors
-    /// What was published before stands, and the checkpoint is to be begun anew.
+    /// What was published before stands, or, if the disk was gone before that could be known, what was staged; the checkpoint is
+    /// to be begun anew.
     fn publish(&mut self, upto: Place) -> Result<(), StoreError>;
 
     /// Forgets what was staged and not published.
