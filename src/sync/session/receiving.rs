@@ -74,10 +74,12 @@ impl<S: Crdt> Session<S> {
                     shared.events.push_back(SyncEvent::MayNotWrite { link: self.link });
                 }
                 // It holds commits of ours, and asks whether all of them are.
-                Frame::Points(told) if told.is_all && told.id == shared.replica.id() => {
-                    if shared.replica.check_commit_points(&told.points).is_ok() {
-                        self.vouch(shared, &told.points);
-                    }
+                Frame::Points(told)
+                    if told.is_all
+                        && told.id == shared.replica.id()
+                        && shared.replica.check_commit_points(&told.points).is_ok() =>
+                {
+                    self.vouch(shared, &told.points);
                 }
                 _ => {}
             }
