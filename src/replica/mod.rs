@@ -793,8 +793,18 @@ impl<S: Crdt> Replica<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forget(&mut self) -> Forgotten {
+        self.forget_within(None)
+    }
+
+    /// As [`forget`](Self::forget), but only what a snapshot of this replica held as well. What is on disk is continued by what
+    /// goes on from there: if marks were dropped that it lacks, all would have to be written anew.
+    pub(crate) fn forget_within(&mut self, stored: Option<&Snapshot<S>>) -> Forgotten {
         let Held { state, system, origins, dropped, vector, links } = &mut self.held;
-        let cut = self.membership.stable_cut(&self.id, vector, links);
+        let mut cut = self.membership.stable_cut(&self.id, vector, links);
+        if let Some(stored) = stored {
+            // Ids have the numbers there that they have here, as far as it has them.
+            cut.meet(&stored.held().vector);
+        }
         let behind = self.membership.behind(&self.id, vector, links);
         let mut pruning = Pruning {
             cut: &cut,

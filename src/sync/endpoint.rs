@@ -532,7 +532,7 @@ impl<S: Crdt> Endpoint<S> {
     fn forget(&mut self, now_ms: u64) {
         self.shared.keep_place(now_ms);
         self.report_held(now_ms);
-        let forgotten = self.shared.replica.forget();
+        let forgotten = self.shared.replica.forget_within(self.shared.persisted.as_ref());
         self.waiting.retain(|id, _| forgotten.behind.contains(id));
         for id in forgotten.behind {
             self.waiting.entry(id).or_insert(now_ms);

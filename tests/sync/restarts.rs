@@ -1,7 +1,7 @@
 //! Processes that die and start again with what is on their disks.
 
 use driftless::{
-    Config, Counter, Endpoint, LwwRegister, MergeError, MergeMap, Replica, SyncConfig, SyncEvent,
+    Config, Counter, Endpoint, LwwRegister, MergeError, MergeMap, OrSet, Replica, SyncConfig, SyncEvent,
 };
 
 use crate::net::{CLUSTER, DELAY_MS, DELTA, Fate, GAP, Net, id, member};
@@ -15,6 +15,28 @@ fn set(net: &mut Net<Names>, at: usize, key: u16, value: i64) {
 
 fn read(net: &Net<Names>, at: usize, key: u16) -> Option<i64> {
     net.ends[at].replica().state().get(&key).and_then(LwwRegister::latest).copied()
+}
+
+#[test]
+fn what_is_not_on_disk_is_not_forgotten_so_what_is_there_can_be_gone_on_from() {
+    let config = SyncConfig { is_durable: true, ..SyncConfig::new(CLUSTER, member(0), "eu") };
+    let replica: Replica<OrSet<u16>> = Replica::new(id(0), Config::default());
+    let mut eu = Endpoint::new(replica, config);
+    let forget = |eu: &mut Endpoint<OrSet<u16>>, now_ms| {
+        eu.tick(now_ms);
+        eu.replica().state().rows()
+    };
+    eu.found(1_000).expect("it is made");
+    eu.write(1_000, |set| (0..100).for_each(|element| set.add(&element))).expect("it is made");
+    let stored = eu.snapshot();
+    eu.persisted(1_000, stored.clone());
+    eu.write(2_000, |set| set.remove(&7)).expect("it is made");
+    assert_eq!(forget(&mut eu, 10_000), 100, "that it is removed is not on disk");
+    let news = eu.snapshot().delta_since(&stored.vector());
+    assert!(!news.is_complete() && news.rows_visited() < 100);
+    let stored = eu.snapshot();
+    eu.persisted(11_000, stored);
+    assert_eq!(forget(&mut eu, 20_000), 99);
 }
 
 #[test]
