@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::certificates::Authority;
-use crate::raw::{Client, preface, rest, take_preface};
+use crate::raw::{Client, connect_with, preface, rest, take_preface};
 use crate::regions::{DAY, Log, Place, Region, domain, frame, gone, region, soon, until};
 
 #[tokio::test]
@@ -283,4 +283,19 @@ async fn a_node_that_is_gone_leaves_no_connections() {
     gone(&mut at_us).await;
     until("the connection is gone", || eu.links.status().peers[0].connections.is_empty()).await;
     assert!(us.connections.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn no_session_is_resumed() {
+    let place = Place::new();
+    place.list("eu", &[("us", &[], "")]);
+    let eu = place.start("eu").await;
+    let config = Client::default().config(&place);
+    for _ in 0..3 {
+        let mut stream = connect_with(config.clone(), eu.links.local_address().unwrap()).await.unwrap();
+        stream.write_all(&preface(0xc1, "us", &[])).await.unwrap();
+        take_preface(&mut stream).await;
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
+    }
 }

@@ -7,7 +7,7 @@ use driftless_tcp::{Peer, Policy, PolicyError, Reason, TcpConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::raw::{Client, preface, rest};
+use crate::raw::{Client, greeted, preface, rest};
 use crate::regions::{Log, Place, Region, domain, frame, gone, region, soon, until};
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_list_is_read_again_by_itself() {
     assert_eq!(rest(&mut stream).await.last(), Some(&3));
     place.list("eu", &[("us", &[], "orders = \"read\"")]);
     until("the list is read", || !eu.links.status().peers.is_empty()).await;
-    crate::raw::greeted(&place, address, &["orders"]).await;
+    greeted(&place, address, &["orders"]).await;
     let mut connection = eu.connection().await;
     place.write("eu.toml", "broken");
     gone(&mut connection).await;
@@ -149,4 +149,32 @@ async fn one_list_may_serve_all_regions() {
     eu.connection().await;
     us.connection().await;
     assert_eq!(us.links.status().peers.len(), 1, "it is no peer of its own");
+}
+
+#[tokio::test]
+async fn what_was_handed_over_is_not_sent_once_it_is_not_granted() {
+    const BYTES: usize = 12 << 20;
+    let place = Place::new();
+    place.list("eu", &[("us", &[], "orders = \"read\"")]);
+    let mut eu = place.start("eu").await;
+    let limit = u32::try_from(BYTES).unwrap().to_be_bytes();
+    let mut hello = preface(0xc1, "us", &["orders"]);
+    // It takes large frames, and reads none of them for now.
+    hello[36..40].copy_from_slice(&limit);
+    let mut stream = Client::default().connect(&place, eu.links.local_address().unwrap()).await.unwrap();
+    stream.write_all(&hello).await.unwrap();
+    crate::raw::take_preface(&mut stream).await;
+    let mut connection = eu.connection().await;
+    for _ in 0..3 {
+        let large =
+            driftless_node::connection::Frame { domain: domain("orders"), bytes: vec![7; BYTES].into() };
+        soon("room", connection.outgoing.send(large)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    place.list("eu", &[]);
+    eu.links.reload().await.unwrap();
+    gone(&mut connection).await;
+    // What the kernel had taken arrives; the first frame is not sent to its end, nor are the others.
+    let received = rest(&mut stream).await.len();
+    assert!(received < BYTES, "{received}");
 }

@@ -49,6 +49,11 @@ impl Client {
         place: &Place,
         address: SocketAddr,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        connect_with(self.config(place), address).await
+    }
+
+    /// With a memory of sessions, as any client has it.
+    pub(crate) fn config(&self, place: &Place) -> Arc<ClientConfig> {
         let read = |file: &str| std::fs::read(place.path(file)).unwrap();
         let mut roots = RootCertStore::empty();
         for authority in CertificateDer::pem_slice_iter(&read("ca.pem")) {
@@ -70,10 +75,17 @@ impl Client {
             }
         };
         config.alpn_protocols = self.protocols.clone();
-        let tcp = TcpStream::connect(address).await?;
-        let name = ServerName::try_from("eu.driftless.internal").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+        Arc::new(config)
     }
+}
+
+pub(crate) async fn connect_with(
+    config: Arc<ClientConfig>,
+    address: SocketAddr,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("eu.driftless.internal").unwrap();
+    TlsConnector::from(config).connect(name, tcp).await
 }
 
 /// What comes until the other side closes.
