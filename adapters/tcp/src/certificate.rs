@@ -12,8 +12,9 @@ pub(crate) fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, web
 
 /// From when on a certificate is not valid any more. None: it is malformed.
 ///
-/// It names the last second in which it is; this is the end of that second. The TLS library checks it but does not tell it. It is the
-/// second time of the fifth part of what is signed, RFC 5280 §4.1: `Certificate { signed { [0] version, serial, algorithm, issuer, validity { not_before, not_after }, … }, … }`.
+/// It names the last second in which it is; this is the end of that second. The TLS library checks it but does not tell it.
+/// It is the second time of the fifth part of what is signed, RFC 5280 §4.1:
+/// `Certificate { signed { [0] version, serial, algorithm, issuer, validity { not_before, not_after }, … }, … }`.
 pub(crate) fn end(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     const SEQUENCE: u8 = 0x30;
     const VERSION: u8 = 0xa0;

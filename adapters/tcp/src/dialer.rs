@@ -66,7 +66,7 @@ async fn keep_connected(shared: Arc<Shared>, region: RegionName) {
             // This task is about to be aborted.
             return;
         };
-        let dialed = dial(&shared, &region, peer).await;
+        let dialed = dial(&shared, &region, &peer.addresses).await;
         let last = match dialed {
             Ok(link) => {
                 failures = 0;

@@ -90,7 +90,6 @@ pub(crate) async fn accept(
             address,
             proof,
             grants: listed.grants.clone(),
-            identity: listed.identity.clone(),
             ours,
             theirs,
             registered,
@@ -108,10 +107,14 @@ pub(crate) async fn accept(
 }
 
 /// A connection to a peer, at the first of its addresses that leads to it.
-pub(crate) async fn dial(shared: &Arc<Shared>, region: &RegionName, peer: &Peer) -> Result<Link, Reason> {
+pub(crate) async fn dial(
+    shared: &Arc<Shared>,
+    region: &RegionName,
+    addresses: &[String],
+) -> Result<Link, Reason> {
     let mut last = Reason::Network { kind: std::io::ErrorKind::AddrNotAvailable };
-    for address in &peer.addresses {
-        match dial_at(shared, region, peer, address).await {
+    for address in addresses {
+        match dial_at(shared, region, address).await {
             Ok(link) => return Ok(link),
             Err(reason) => last = reason,
         }
@@ -119,15 +122,11 @@ pub(crate) async fn dial(shared: &Arc<Shared>, region: &RegionName, peer: &Peer)
     Err(last)
 }
 
-async fn dial_at(
-    shared: &Arc<Shared>,
-    region: &RegionName,
-    peer: &Peer,
-    address: &str,
-) -> Result<Link, Reason> {
+async fn dial_at(shared: &Arc<Shared>, region: &RegionName, address: &str) -> Result<Link, Reason> {
     let mut settings = shared.settings.subscribe();
     let now = settings.borrow_and_update().clone();
     let policy = Arc::clone(now.policy.as_ref().map_err(|_| Reason::NoPolicy)?);
+    let peer = listed(&policy, region)?;
     let connected = async { Ok(TcpStream::connect(address).await?) };
     let tcp = within(shared.timing.connect, "the connection", connected).await?;
     tcp.set_nodelay(true)?;
@@ -159,7 +158,6 @@ async fn dial_at(
             address,
             proof,
             grants: peer.grants.clone(),
-            identity: peer.identity.clone(),
             ours,
             theirs,
             registered,
@@ -218,6 +216,10 @@ fn check<'a>(
     if *region == shared.region {
         return Err(Reason::Itself);
     }
+    listed(policy, region)
+}
+
+fn listed<'a>(policy: &'a Policy, region: &RegionName) -> Result<&'a Peer, Reason> {
     policy.peer(region).ok_or_else(|| Reason::NotListed { names: vec![region.to_string()] })
 }
 

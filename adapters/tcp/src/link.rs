@@ -43,8 +43,6 @@ pub(crate) struct Link {
     pub(crate) principal: Option<String>,
     /// What the peer list says that it may do.
     pub(crate) grants: Grants,
-    /// The identity that the peer list gives it.
-    pub(crate) identity: String,
     /// What this side told it.
     pub(crate) ours: Hello,
     /// What it told.
@@ -72,7 +70,7 @@ impl Link {
     }
 
     async fn serve(self, shared: &Shared) -> Reason {
-        let Self { reader, region, direction, proof, grants, identity, ours, theirs, .. } = self;
+        let Self { reader, region, direction, proof, grants, ours, theirs, .. } = self;
         let (mut registered, mut settings, mut stop) = (self.registered, self.settings, shared.stop.clone());
         let (to_node, incoming) = mpsc::channel(shared.limits.queue_frames);
         let (outgoing, from_node) = mpsc::channel(shared.limits.queue_frames);
@@ -83,13 +81,7 @@ impl Link {
             incoming,
             outgoing,
         };
-        let reviewed = Reviewed {
-            region: &region,
-            direction,
-            proof: proof.as_ref(),
-            grants: &grants,
-            identity: &identity,
-        };
+        let reviewed = Reviewed { region: &region, direction, proof: proof.as_ref(), grants: &grants };
         tokio::select! {
             sent = shared.sink.send(connection) => if sent.is_err() {
                 return Reason::ByNode;
@@ -325,27 +317,24 @@ struct Reviewed<'a> {
     direction: Direction,
     proof: Option<&'a Proof>,
     grants: &'a Grants,
-    identity: &'a str,
 }
 
 impl Reviewed<'_> {
     async fn until_refused(&self, settings: &mut watch::Receiver<Arc<Settings>>) -> Reason {
         loop {
-            let left = match self.proof.map(|proof| proof.valid_until.duration_since(SystemTime::now())) {
-                None => REVIEW_EVERY,
-                Some(Ok(left)) => left.min(REVIEW_EVERY),
-                Some(Err(_)) => return Reason::Expired,
-            };
+            let now = settings.borrow_and_update().clone();
+            if let Err(reason) = self.review(&now) {
+                return reason;
+            }
+            let until = self.proof.map(|proof| proof.valid_until.duration_since(SystemTime::now()));
+            // It may have passed by now: then the next review says so.
+            let left = until.map_or(REVIEW_EVERY, |left| left.unwrap_or_default().min(REVIEW_EVERY));
             tokio::select! {
                 changed = settings.changed() => if changed.is_err() {
                     return Reason::ShuttingDown;
                 },
                 // The timer may be early by part of a millisecond.
                 () = sleep(left + Duration::from_millis(1)) => {}
-            }
-            let settings = settings.borrow_and_update().clone();
-            if let Err(reason) = self.review(&settings) {
-                return reason;
             }
         }
     }
@@ -355,16 +344,19 @@ impl Reviewed<'_> {
         let Some(peer) = policy.peer(self.region) else {
             return Err(Reason::NotListed { names: vec![self.region.to_string()] });
         };
-        if peer.grants != *self.grants || peer.identity != self.identity {
+        if peer.grants != *self.grants {
             return Err(Reason::PolicyChanged);
         }
         let (Some(tls), Some(proof)) = (&settings.tls, self.proof) else {
             return Ok(());
         };
+        if policy.named(&proof.names)[..] != [self.region] {
+            return Err(Reason::PolicyChanged);
+        }
         if proof.valid_until <= SystemTime::now() {
             return Err(Reason::Expired);
         }
-        tls.review(proof, (self.direction == Direction::Dialed).then_some(self.identity))
+        tls.review(proof, (self.direction == Direction::Dialed).then_some(&peer.identity))
     }
 }
 

@@ -213,7 +213,7 @@ impl Transport {
     pub async fn shutdown(mut self) {
         self.tasks.shutdown().await;
         self.stop.send_replace(true);
-        // Twice, since the last frames may be written while another connection is still at its handshake.
+        // Each connection is given one such time for its farewell.
         let _ = timeout(2 * self.shared.timing.farewell, self.shared.registry.empty()).await;
     }
 }

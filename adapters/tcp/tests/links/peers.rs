@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::raw::{Client, greeted, preface, rest};
-use crate::regions::{Log, Place, Region, domain, frame, gone, region, soon, until};
+use crate::regions::{DAY, Log, Place, Region, domain, frame, gone, region, soon, until};
 
 #[tokio::test]
 async fn a_list_that_cannot_be_loaded_closes_all_and_opens_nothing() {
@@ -177,4 +177,31 @@ async fn what_was_handed_over_is_not_sent_once_it_is_not_granted() {
     // What the kernel had taken arrives; the first frame is not sent to its end, nor are the others.
     let received = rest(&mut stream).await.len();
     assert!(received < BYTES, "{received}");
+}
+
+#[tokio::test]
+async fn who_bears_a_name_that_is_another_peers_now_is_put_out() {
+    let (place, log) = (Place::new(), Log::new());
+    let names = ["eu.driftless.internal", "ap.driftless.internal"];
+    place.certify("eu", &place.authority, &names, DAY);
+    let (eu, mut us, _at_eu, mut at_us) = place.pair().await;
+    // The name that the link bears is not its peer's alone any more.
+    let domains = "orders = \"read-write\"";
+    place.list("us", &[("eu", &[], domains), ("ap", &[], domains)]);
+    us.links.reload().await.unwrap();
+    gone(&mut at_us).await;
+    log.says(&["connection closed", "peer=\"eu\"", "reason=\"policy_changed\""]).await;
+    eu.fails("us", |reason| reason.to_string().contains("or of several")).await;
+
+    // A key was stolen: the region gets another name, and who bears the old one is put out.
+    place.certify("eu", &place.authority, &["eu.driftless.internal"], DAY);
+    eu.links.reload().await.unwrap();
+    let mut at_us = us.connection().await;
+    place.write(
+        "us.toml",
+        "[peers.eu]\nidentity = \"eu2.driftless.internal\"\ndomains = { orders = \"read\" }",
+    );
+    us.links.reload().await.unwrap();
+    gone(&mut at_us).await;
+    eu.fails("us", |reason| reason.to_string().contains("we are not in its peer list")).await;
 }
