@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use driftless_tcp::{Reason, TcpConfig, Timing};
+use driftless_node::connection::{Access, Connection, Frame, Grants};
+use driftless_tcp::{Direction, Peer, Policy, Reason, TcpConfig, Timing};
 
 use crate::proxy::{Faults, Proxy};
 use crate::raw::greeted;
-use crate::regions::{Log, Place, Region, frame, gone, quick, soon, until};
+use crate::regions::{Log, Place, Region, domain, frame, gone, quick, region, soon, until};
 
 const BOTH: &str = "orders = \"read-write\"";
 
@@ -43,18 +44,31 @@ async fn a_region_that_is_down_is_dialed_until_it_is_there() {
     }
 }
 
+/// More than the kernel takes at once, so that most of it waits in the queue.
+const LARGE_BYTES: usize = 3 << 20;
+
+fn large(number: u8) -> Frame {
+    Frame { domain: domain("orders"), bytes: vec![number; LARGE_BYTES].into() }
+}
+
+/// All eight come, in their order, and then nothing.
+async fn all_arrive(at_us: &mut Connection) {
+    for number in 0..8 {
+        let frame = soon("a frame", at_us.incoming.recv()).await.unwrap();
+        assert_eq!((frame.bytes[0], frame.bytes.len()), (number, LARGE_BYTES));
+    }
+    assert_eq!(soon("the end", at_us.incoming.recv()).await, None);
+}
+
 #[tokio::test]
 async fn what_was_handed_over_before_the_shutdown_arrives() {
     let (place, log) = (Place::new(), Log::new());
     let (eu, _us, at_eu, mut at_us) = place.pair().await;
     for number in 0..8 {
-        at_eu.outgoing.try_send(frame("orders", &number.to_string())).unwrap();
+        at_eu.outgoing.try_send(large(number)).unwrap();
     }
     let shutdown = tokio::spawn(eu.links.shutdown());
-    for number in 0..8 {
-        assert_eq!(soon("a frame", at_us.incoming.recv()).await, Some(frame("orders", &number.to_string())));
-    }
-    assert_eq!(soon("the end", at_us.incoming.recv()).await, None);
+    all_arrive(&mut at_us).await;
     log.says(&["INFO", "connection closed", "reason=\"by_peer\"", "it is shutting down"]).await;
     soon("the end of the shutdown", shutdown).await.unwrap();
     assert!(at_eu.outgoing.is_closed());
@@ -65,15 +79,10 @@ async fn what_a_node_handed_over_before_it_let_go_arrives() {
     let place = Place::new();
     let (mut eu, mut us, at_eu, mut at_us) = place.pair().await;
     for number in 0..8 {
-        at_eu.outgoing.try_send(frame("orders", &number.to_string())).unwrap();
+        at_eu.outgoing.try_send(large(number)).unwrap();
     }
-    let driftless_node::connection::Connection { outgoing, incoming, .. } = at_eu;
-    drop(outgoing);
-    for number in 0..8 {
-        assert_eq!(soon("a frame", at_us.incoming.recv()).await, Some(frame("orders", &number.to_string())));
-    }
-    assert_eq!(soon("the end", at_us.incoming.recv()).await, None);
-    drop(incoming);
+    drop(at_eu);
+    all_arrive(&mut at_us).await;
     // A node that lets go of a connection gets another one.
     (_, _) = (eu.connection().await, us.connection().await);
 }
@@ -140,38 +149,44 @@ async fn a_restarted_peer_is_let_in_while_its_old_connection_is_not_known_to_be_
 #[tokio::test]
 async fn two_regions_that_dial_each_other_end_with_one_connection() {
     let place = Place::new();
+    let grants = Grants::from([(domain("orders"), Access::ReadWrite)]);
+    let (mut eu, mut us) = (place.start("eu").await, place.start("us").await);
+    // Both dial at the same moment, and it takes a while to get there: each has let the other in before it hears of it.
+    let slow = Faults { delay_ms: 60, ..Faults::default() };
+    let to_eu = Proxy::start(eu.links.local_address().unwrap(), 1, slow).await;
+    let to_us = Proxy::start(us.links.local_address().unwrap(), 2, slow).await;
+    let dialing = |peer: &str, proxy: &Proxy| {
+        let peer = region(peer);
+        let listed = Peer { addresses: vec![proxy.address.to_string()], ..Peer::new(&peer, grants.clone()) };
+        Policy::new([(peer, listed)]).unwrap()
+    };
     for round in 0..5 {
-        // Each knows the other's address from the start.
-        let ports: Vec<std::net::TcpListener> =
-            (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses: Vec<_> = ports.iter().map(|port| port.local_addr().unwrap()).collect();
-        drop(ports);
-        place.list("eu", &[("us", &[addresses[1].to_string()], BOTH)]);
-        place.list("us", &[("eu", &[addresses[0].to_string()], BOTH)]);
-        let config = |name, address| TcpConfig { listen: Some(address), seed: round, ..place.config(name) };
-        let (mut eu, mut us) = tokio::join!(
-            Region::start(config("eu", addresses[0])),
-            Region::start(config("us", addresses[1]))
-        );
-        let mut kept = (eu.connection().await, us.connection().await);
+        eu.links.set_policy(dialing("us", &to_us));
+        us.links.set_policy(dialing("eu", &to_eu));
+        let mut kept = Vec::new();
         until("one is left", || {
-            // What comes later is what stays.
-            while let Ok(connection) = eu.connections.try_recv() {
-                kept.0 = connection;
-            }
-            while let Ok(connection) = us.connections.try_recv() {
-                kept.1 = connection;
-            }
-            let [eu, us] = [eu.peer("us").connections, us.peer("eu").connections];
-            eu.len() == 1 && us.len() == 1 && eu[0].direction != us[0].direction
+            // A node holds all that it is handed, until they end.
+            kept.extend(eu.connections.try_recv());
+            kept.extend(us.connections.try_recv());
+            let ends = [eu.peer("us").connections, us.peer("eu").connections];
+            ends.iter().all(|ends| ends.len() == 1) && ends[0][0].direction != ends[1][0].direction
         })
         .await;
-        // And it stays: none of the two dials any more.
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        assert!(eu.connections.try_recv().is_err() && us.connections.try_recv().is_err(), "round {round}");
-        let connections = [eu.peer("us").connections, us.peer("eu").connections];
-        assert!(connections.iter().all(|connections| connections.len() == 1), "{connections:?}");
-        assert_ne!(connections[0][0].direction, connections[1][0].direction);
+        // And it stays: neither of the two dials any more.
+        let dialed = || [&to_eu, &to_us].map(|proxy| proxy.accepted.load(Ordering::Relaxed));
+        let before = dialed();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(dialed(), before, "round {round}");
+        let [at_eu, at_us] = [eu.peer("us").connections, us.peer("eu").connections];
+        assert_eq!((at_eu.len(), at_us.len()), (1, 1), "round {round}");
+        if kept.len() > 2 {
+            assert_eq!([at_eu[0].direction, at_us[0].direction], [Direction::Dialed, Direction::Accepted]);
+        }
+        eu.links.set_policy(Policy::default());
+        us.links.set_policy(Policy::default());
+        let is_empty = |region: &Region| region.links.status().peers.is_empty();
+        until("all are closed", || is_empty(&eu) && is_empty(&us)).await;
+        while eu.connections.try_recv().is_ok() || us.connections.try_recv().is_ok() {}
     }
 }
 
