@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use driftless_node::connection::{Access, Grants};
-use driftless_tcp::{Limits, Peer, Policy, PolicySource, TcpConfig, Timing};
+use driftless_tcp::{Limits, Peer, Policy, PolicySource, Reason, TcpConfig, Timing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::proxy::Dice;
-use crate::raw::{Client, frame as raw_frame, greeted, preface, rest, take_preface};
+use crate::raw::{Client, Server, frame as raw_frame, greeted, preface, rest, take_preface};
 use crate::regions::{Log, Place, Region, domain, frame, gone, quick, region, soon, until};
 
 /// A region that `us` may connect to, for `orders` alone, and that has `prices`, too.
@@ -252,4 +252,42 @@ async fn a_preface_and_frames_in_one_piece_are_taken_apart() {
     let mut byte = [1; 5];
     soon("a sign of life", stream.read_exact(&mut byte)).await.unwrap();
     assert_eq!(byte, [0; 5]);
+}
+
+#[tokio::test]
+async fn who_is_dialed_and_answers_wrongly_is_left() {
+    let place = Place::new();
+    let us = Server::start(&place).await;
+    place.list("eu", &[("us", &[us.address()], "orders = \"read\"")]);
+    let mut config = place.config("eu");
+    config.timing.preface = Duration::from_millis(500);
+    let mut eu = Region::start(config).await;
+    type Check = fn(&Reason) -> bool;
+    let answers: [(Vec<u8>, Check); 6] = [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), |reason| matches!(reason, Reason::Broken { .. })),
+        (preface(0xc1, "ap", &[]), |reason| matches!(reason, Reason::Impostor { .. })),
+        (preface(0xc1, "eu", &[]), |reason| matches!(reason, Reason::Impostor { .. })),
+        (preface(0xc2, "us", &[]), |reason| *reason == Reason::OtherCluster),
+        (b"DRIFTTCP\x02\x07\x09\x00\x01\x05".to_vec(), |reason| {
+            *reason == Reason::Version { theirs: (7, 9) }
+        }),
+        (b"DRIFTTCP".to_vec(), |reason| matches!(reason, Reason::Late { .. })),
+    ];
+    for (answer, is_right) in answers {
+        let (mut stream, said) = us.accept().await;
+        assert_eq!(said, {
+            let mut expected = preface(0xc1, "eu", &["orders"]);
+            // Its own silence, and its own limit.
+            expected[32..40].copy_from_slice(&said[32..40]);
+            expected
+        });
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        stream.write_all(&answer).await.unwrap();
+        eu.fails("us", is_right).await;
+        rest(&mut stream).await;
+    }
+    assert!(eu.connections.try_recv().is_err());
+    let (mut stream, _) = us.accept().await;
+    stream.write_all(&[preface(0xc1, "us", &["orders"]), raw_frame(0, b"well")].concat()).await.unwrap();
+    assert_eq!(soon("a frame", eu.connection().await.incoming.recv()).await, Some(frame("orders", "well")));
 }

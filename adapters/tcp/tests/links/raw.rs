@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::regions::{Place, soon};
 
@@ -86,6 +87,49 @@ pub(crate) async fn connect_with(
     let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from("eu.driftless.internal").unwrap();
     TlsConnector::from(config).connect(name, tcp).await
+}
+
+/// TLS as `us`, for those who dial it.
+pub(crate) struct Server {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Server {
+    pub(crate) async fn start(place: &Place) -> Self {
+        let read = |file: &str| std::fs::read(place.path(file)).unwrap();
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(&read("ca.pem")) {
+            roots.add(authority.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let chain =
+            CertificateDer::pem_slice_iter(&read("us.pem")).map(|certificate| certificate.unwrap()).collect();
+        let key = PrivateKeyDer::from_pem_slice(&read("us.key")).unwrap();
+        // It hands out tickets, as servers do unless they are told not to.
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![b"driftless/1".to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    /// The next one that dials, with its preface.
+    pub(crate) async fn accept(&self) -> (tokio_rustls::server::TlsStream<TcpStream>, Vec<u8>) {
+        let (tcp, _) = soon("somebody who dials", self.listener.accept()).await.unwrap();
+        let mut stream = self.acceptor.accept(tcp).await.unwrap();
+        let preface = take_preface(&mut stream).await;
+        (stream, preface)
+    }
 }
 
 /// What comes until the other side closes.
