@@ -91,13 +91,13 @@ pub struct Transport {
     loader: Arc<Mutex<Loader>>,
     stop: watch::Sender<bool>,
     /// What listens, dials and looks at files: it ends with the transport.
-    tasks: JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
     local_address: Option<SocketAddr>,
 }
 
 impl Transport {
     /// Starts. Connections that are ready are sent to `connections`, each to be given to `Node::attach`; while nobody takes them
-    /// they wait.
+    /// they wait. Once its receiver is dropped no connection is made any more, and those that are there stay.
     ///
     /// # Errors
     /// A file is of no use, the address is taken, or a setting is out of its range. Nothing was started.
@@ -141,11 +141,17 @@ impl Transport {
         let loader = Arc::new(Mutex::new(loader));
         let mut tasks = JoinSet::new();
         if let Some(listener) = listener {
-            tasks.spawn(accept_all(Arc::clone(&shared), listener));
+            tasks.spawn(while_wanted(shared.sink.clone(), accept_all(Arc::clone(&shared), listener)));
         }
-        tasks.spawn(dial_all(Arc::clone(&shared)));
+        tasks.spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                while_wanted(shared.sink.clone(), dial_all(Arc::clone(&shared))).await;
+                shared.dialing.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
+        });
         tasks.spawn(reload_again_and_again(Arc::clone(&shared), Arc::clone(&loader)));
-        Ok(Self { shared, loader, stop, tasks, local_address })
+        Ok(Self { shared, loader, stop, tasks: Mutex::new(tasks), local_address })
     }
 
     /// Where it listens.
@@ -210,8 +216,9 @@ impl Transport {
     }
 
     /// Closes all connections, once what was handed over is sent, and ends. Peers that do not take it in time do without.
-    pub async fn shutdown(mut self) {
-        self.tasks.shutdown().await;
+    pub async fn shutdown(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
         self.stop.send_replace(true);
         // Each connection is given one such time for its farewell.
         let _ = timeout(2 * self.shared.timing.farewell, self.shared.registry.empty()).await;
@@ -242,6 +249,14 @@ fn check(config: &TcpConfig) -> Result<(), StartError> {
         return refuse("a time to 0, with which nothing could be done");
     }
     Ok(())
+}
+
+/// Until nobody takes connections any more.
+async fn while_wanted(sink: mpsc::Sender<Connection>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = sink.closed() => {}
+    }
 }
 
 async fn accept_all(shared: Arc<Shared>, listener: TcpListener) {

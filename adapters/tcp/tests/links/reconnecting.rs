@@ -67,7 +67,7 @@ async fn what_was_handed_over_before_the_shutdown_arrives() {
     for number in 0..8 {
         at_eu.outgoing.try_send(large(number)).unwrap();
     }
-    let shutdown = tokio::spawn(eu.links.shutdown());
+    let shutdown = tokio::spawn(async move { eu.links.shutdown().await });
     all_arrive(&mut at_us).await;
     log.says(&["INFO", "connection closed", "reason=\"by_peer\"", "it is shutting down"]).await;
     soon("the end of the shutdown", shutdown).await.unwrap();
@@ -218,4 +218,28 @@ async fn a_frame_cut_off_in_the_middle_reaches_no_node() {
     tokio::io::AsyncWriteExt::write_all(&mut stream, &bytes[..9]).await.unwrap();
     drop(stream);
     assert_eq!(soon("the end", connection.incoming.recv()).await, None);
+}
+
+#[tokio::test]
+async fn who_takes_no_connections_any_more_keeps_those_that_are_there() {
+    let place = Place::new();
+    let (eu, us, at_eu, mut at_us) = place.pair().await;
+    let address = us.links.local_address().unwrap();
+    drop((eu.connections, us.connections));
+    let is_closed = async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("nothing is accepted any more", is_closed).await;
+    soon("room", at_eu.outgoing.send(frame("orders", "x"))).await.unwrap();
+    assert_eq!(soon("a frame", at_us.incoming.recv()).await, Some(frame("orders", "x")));
+    drop(at_us);
+    until("it is gone", || eu.links.status().peers[0].connections.is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        eu.links.status().peers[0].dialing.clone().and_then(|dialing| dialing.last),
+        None,
+        "nobody is dialed"
+    );
 }
