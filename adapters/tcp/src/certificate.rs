@@ -80,8 +80,8 @@ fn time(tag: u8, text: &[u8]) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// Of a day of the Gregorian calendar, not before 1970. Years begin in March here, so that the day that is sometimes missing is the
-/// last.
+/// Of a day of the Gregorian calendar, not before 1970. Years begin in March here, so that the day that is sometimes missing is
+/// the last.
 fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;

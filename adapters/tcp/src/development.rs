@@ -46,8 +46,8 @@ pub enum DevelopmentError {
     },
 }
 
-/// Makes a certificate for each region in a folder: `REGION.pem` and `REGION.key`, signed by the authority of that folder, `ca.pem` and
-/// `ca.key`, which is made if there is none. Only their owner may read the files. None is written over.
+/// Makes a certificate for each region in a folder: `REGION.pem` and `REGION.key`, signed by the authority of that folder,
+/// `ca.pem` and `ca.key`, which is made if there is none. Only their owner may read the files. None is written over.
 ///
 /// # Example
 /// ```

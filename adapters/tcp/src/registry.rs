@@ -23,9 +23,9 @@ pub enum Direction {
 
 /// The connections that there are.
 ///
-/// Of two to one peer that were dialed by the same side, the newer stays: the older one is dead, and its end was not heard of. Of two
-/// that were dialed by both sides, that of the region with the lesser name stays; the other region closes its own. So one is left,
-/// and since who has one does not dial, none comes again.
+/// Of two to one peer that were dialed by the same side, the newer stays: the older one is dead, and its end was not heard of.
+/// Of two that were dialed by both sides, that of the region with the lesser name stays; the other region closes its own. So one
+/// is left, and since who has one does not dial, none comes again.
 #[derive(Debug)]
 pub(crate) struct Registry {
     own: RegionName,
