@@ -4,8 +4,8 @@
 //! who the peer is and what it may do. It does not look into frames, and knows nothing of replicas.
 //!
 //! - A region's **identity** is a domain name in its certificate, `REGION.driftless.internal` unless set. Both sides prove it.
-//! - The **peer list** says who may connect, and which domains each may read, or read and write. Whoever and whatever is not in it
-//!   is refused and logged. A list that cannot be loaded closes all links.
+//! - The **peer list** says who may connect, and which domains each may read, or read and write. Whoever and whatever is not in
+//!   it is refused and logged. A list that cannot be loaded closes all links.
 //! - **Connections** come again by themselves after random waiting times that grow; what is silent for too long is closed.
 //! - **Certificates** are read again while it runs, and a link ends with the certificate of its peer.
 //! - Plain TCP is there for those who ask for it: [`Security::PlainText`].
