@@ -30,8 +30,9 @@ use crate::write::{Applied, NotDurable, Refused, TransactError, WriteError, Writ
 /// A domain of a [`Node`](crate::Node). A clone costs a reference count.
 ///
 /// - **Reads** take a [snapshot](Self::read): at memory speed, without waiting for writers.
-/// - **Writes** are transactions. [`transact`](Self::transact) returns once the write is on disk; [`apply`](Self::apply) at
-/// once. - **Changes** are followed by a [`feed`](Self::feed), from any place on, through restarts.
+/// - **Writes** are transactions. [`transact`](Self::transact) returns once the write is on disk;
+///   [`apply`](Self::apply) once it is applied.
+/// - **Changes** are followed by a [`feed`](Self::feed), from any place on, through restarts.
 ///
 /// When the last handle of a node and of its domains is dropped, what was applied is written, and the domain ends;
 /// [`Node::shutdown`](crate::Node::shutdown) waits for that.

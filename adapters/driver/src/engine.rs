@@ -21,7 +21,7 @@ use crate::config::{Clock, DomainConfig};
 use crate::connection::{Access, DomainName, Frame};
 use crate::feed::Commit;
 use crate::health::Health;
-use crate::link::{FromLink, Line};
+use crate::link::{FromLink, Seat};
 use crate::status::Notice;
 use crate::storing::{Mailbox, Offer, Stored};
 use crate::telemetry::Meters;
@@ -91,7 +91,7 @@ type Answer = (oneshot::Sender<Result<Reissued, RefusedId>>, Reissued);
 
 /// A link of this domain.
 pub(crate) struct Link {
-    pub(crate) line: Arc<Line>,
+    pub(crate) line: Seat,
     pub(crate) access: Access,
     /// Why nothing is exchanged, and since when: it is tried again after a while. Other domains of the connection go on.
     pub(crate) refused: Option<(Instant, String)>,
@@ -260,9 +260,7 @@ impl<S: Crdt> Engine<S> {
 
     /// The links are left: a connection that no domain uses is closed once the last frames are out.
     pub(crate) fn leave_links(&mut self) {
-        for (_, link) in std::mem::take(&mut self.links) {
-            link.line.leave();
-        }
+        self.links.clear();
         self.out.meters.links.set(0.0);
     }
 
@@ -453,7 +451,9 @@ impl<S: Crdt> Engine<S> {
                 self.mode = Mode::Renewing { id: fresh, answer: reply.map(|reply| (reply, reissued)) };
             }
             Err(error) => {
-                self.notice(format!("this store does not go on under another id: {error}"));
+                self.notice(format!(
+                    "this store does not go on under another id: {error}; a restart gives it one"
+                ));
                 if let Some(reply) = reply {
                     let _ = reply.send(Err(error));
                 }
@@ -466,17 +466,14 @@ impl<S: Crdt> Engine<S> {
     fn heard(&mut self, came: FromLink) {
         let now_ms = self.clock.now_ms();
         match came {
-            FromLink::Up { link, access, nonce, line } => {
+            FromLink::Up { seat, .. } if seat.is_closed() => {}
+            FromLink::Up { link, access, nonce, seat: line } => {
                 self.endpoint.link_up(now_ms, link, line.principal.clone(), nonce);
                 self.endpoint.grant(now_ms, link, access);
                 self.links.insert(link, Link { line, access, refused: None });
                 self.out.meters.links.set(self.links.len() as f64);
             }
-            FromLink::Down { link } => {
-                self.endpoint.link_down(now_ms, link);
-                self.links.remove(&link);
-                self.out.meters.links.set(self.links.len() as f64);
-            }
+            FromLink::Down { link } => self.down(now_ms, link),
             FromLink::Frame { link, bytes } => self.receive(now_ms, link, &bytes),
         }
     }
@@ -511,8 +508,11 @@ impl<S: Crdt> Engine<S> {
         self.notice(format!("nothing is exchanged with {who} for {} s: {why}", REST.as_secs()));
     }
 
-    /// Links that have rested are tried again.
-    fn look_at_resting(&mut self, now_ms: u64) {
+    /// Links that have rested are tried again, and those of connections that are gone are not kept.
+    fn look_at_links(&mut self, now_ms: u64) {
+        let gone: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| link.line.is_closed()).map(|(number, _)| *number).collect();
+        gone.into_iter().for_each(|link| self.down(now_ms, link));
         for (link, Link { line, access, refused }) in &mut self.links {
             if refused.as_ref().is_some_and(|(since, _)| since.elapsed() >= REST) {
                 *refused = None;
@@ -522,13 +522,18 @@ impl<S: Crdt> Engine<S> {
         }
     }
 
+    fn down(&mut self, now_ms: u64, link: LinkId) {
+        self.endpoint.link_down(now_ms, link);
+        self.links.remove(&link);
+        self.out.meters.links.set(self.links.len() as f64);
+    }
+
     /// The connection of a link is closed, for all domains.
     fn close(&mut self, link: LinkId, why: &str) {
         if let Some(Link { line, .. }) = self.links.remove(&link) {
             self.endpoint.link_down(self.clock.now_ms(), link);
             let who = line.principal.clone().unwrap_or_else(|| "a peer".to_owned());
             self.notice(format!("the connection with {who} is closed: {why}"));
-            line.leave();
             line.close();
         }
     }
@@ -561,7 +566,7 @@ impl<S: Crdt> Engine<S> {
         self.flush_frames(now_ms);
         if self.measured.elapsed() >= LONGEST_SLEEP {
             self.look_at_own_clock(now_ms);
-            self.look_at_resting(now_ms);
+            self.look_at_links(now_ms);
             self.measure(now_ms);
         }
     }

@@ -1,6 +1,7 @@
 //! What carries frames between the engines and a connection: one line for each connection, a link in each domain.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,7 +24,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// What an engine hears of its links.
 #[derive(Debug)]
 pub(crate) enum FromLink {
-    Up { link: LinkId, access: Access, nonce: u64, line: Arc<Line> },
+    Up { link: LinkId, access: Access, nonce: u64, seat: Seat },
     Down { link: LinkId },
     Frame { link: LinkId, bytes: Bytes },
 }
@@ -35,6 +36,8 @@ pub(crate) struct Route {
     pub(crate) access: Access,
     pub(crate) nonce: u64,
     pub(crate) engine: mpsc::Sender<FromLink>,
+    /// Whether it had no room when the last frame came.
+    pub(crate) is_stuck: bool,
     pub(crate) meters: Meters,
 }
 
@@ -48,6 +51,26 @@ pub(crate) struct Line {
     users: AtomicUsize,
     phase: watch::Sender<Phase>,
     most_bytes: usize,
+}
+
+/// That a domain uses a line. If no domain does, it is closed once what was sent has gone out.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<Line>);
+
+impl Deref for Seat {
+    type Target = Line;
+
+    fn deref(&self) -> &Line {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.enter(Phase::Draining);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -95,11 +118,8 @@ impl Line {
         self.outbox().bytes
     }
 
-    /// A domain does not use it any more. If none does, it is closed once what was sent has gone out.
-    pub(crate) fn leave(&self) {
-        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.enter(Phase::Draining);
-        }
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.phase.borrow() == Phase::Closed
     }
 
     /// It is closed at once, for all domains.
@@ -160,19 +180,19 @@ impl Line {
 pub(crate) async fn carry(
     line: Arc<Line>,
     connection: Connection,
-    routes: BTreeMap<DomainName, Route>,
+    mut routes: BTreeMap<DomainName, Route>,
     stall: Duration,
 ) {
     let Connection { mut incoming, outgoing, .. } = connection;
     for Route { link, access, nonce, engine, .. } in routes.values() {
-        let up = FromLink::Up { link: *link, access: *access, nonce: *nonce, line: Arc::clone(&line) };
-        // An engine that is gone has left the line to others.
-        if engine.send(up).await.is_err() {
-            line.leave();
-        }
+        let seat = Seat(Arc::clone(&line));
+        let up = FromLink::Up { link: *link, access: *access, nonce: *nonce, seat };
+        let engine = engine.clone();
+        // An engine that has no room must not keep the others waiting. If it is gone, the seat is free.
+        tokio::spawn(async move { drop(engine.send(up).await) });
     }
     let why = tokio::select! {
-        why = read(&line, &mut incoming, &routes) => why,
+        why = read(&line, &mut incoming, &mut routes) => why,
         why = line.write(&outgoing, stall) => why,
         why = line.ended() => why,
     };
@@ -181,17 +201,18 @@ pub(crate) async fn carry(
     let principal = line.principal.as_deref();
     tracing::info!(principal, why, "a connection is closed");
     for Route { link, engine, .. } in routes.values() {
-        let _ = engine.send(FromLink::Down { link: *link }).await;
+        // Who has no room for it now sees by itself that the line is closed.
+        let _ = engine.try_send(FromLink::Down { link: *link });
     }
 }
 
 async fn read(
     line: &Line,
     incoming: &mut mpsc::Receiver<Frame>,
-    routes: &BTreeMap<DomainName, Route>,
+    routes: &mut BTreeMap<DomainName, Route>,
 ) -> &'static str {
     while let Some(Frame { domain, bytes }) = incoming.recv().await {
-        let Some(Route { link, engine, meters, .. }) = routes.get(&domain) else {
+        let Some(Route { link, engine, meters, is_stuck, .. }) = routes.get_mut(&domain) else {
             Meters::frame_refused();
             tracing::warn!(%domain, principal = line.principal, "a peer sent a frame of a domain that it may not use");
             return "the peer sent a frame of a domain that it may not use";
@@ -199,7 +220,12 @@ async fn read(
         meters.frames_received.increment(1);
         meters.bytes_received.increment(bytes.len() as u64);
         let frame = FromLink::Frame { link: *link, bytes };
-        if timeout(ENGINE_PATIENCE, engine.send(frame)).await.is_err() {
+        *is_stuck = match *is_stuck {
+            // It is not waited for again before it has taken one.
+            true => engine.try_send(frame).is_err(),
+            false => timeout(ENGINE_PATIENCE, engine.send(frame)).await.is_err(),
+        };
+        if *is_stuck {
             meters.frames_dropped.increment(1);
         }
     }

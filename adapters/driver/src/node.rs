@@ -204,7 +204,10 @@ impl Node {
         let routes = common.filter_map(|(name, access)| {
             let (engine, meters) = hosting.domains.get(name)?.as_ref()?.links();
             let link = LinkId(self.0.next_link.fetch_add(1, Ordering::Relaxed));
-            Some((name.clone(), Route { link, access: *access, nonce: nonce(), engine, meters }))
+            Some((
+                name.clone(),
+                Route { link, access: *access, nonce: nonce(), engine, is_stuck: false, meters },
+            ))
         });
         let routes: BTreeMap<DomainName, Route> = routes.collect();
         drop(hosting);

@@ -240,7 +240,9 @@ impl Identity {
     /// From here on the store is written under this id.
     pub(crate) fn begin_run(&mut self, id: ReplicaId, last: Place) {
         (self.id, self.last) = (id, last);
-        self.runs.push(Run { tag: id, after: last });
+        let is_known = self.runs.iter().any(|run| run.tag == id);
+        let tag = if is_known { ReplicaId::new(Uuid::new_v4()) } else { id };
+        self.runs.push(Run { tag, after: last });
         let floor = self.feed_floor;
         // Cursors before the floor are refused whoever gave them.
         while self.runs.get(1).is_some_and(|next| next.after < floor) || self.runs.len() > MOST_RUNS {

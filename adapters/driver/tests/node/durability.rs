@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use driftless::CounterOverflow;
-use driftless_node::{DomainConfig, MemoryStore, Refused, TransactError};
+use driftless_node::{
+    Domain, DomainConfig, MemoryStore, Node, Place, Record, Refused, Store, StoreError, StoreSize,
+    TransactError,
+};
 
-use crate::regions::{ShopMut, connect, eventually, node_config, open, open_with, quick};
+use crate::regions::{Shop, ShopMut, connect, eventually, name, node_config, open, open_with, quick};
 
 #[tokio::test]
 async fn nothing_leaves_and_nothing_is_reported_before_it_is_on_disk() {
@@ -119,4 +122,63 @@ async fn a_closure_that_fails_or_panics_leaves_nothing_behind() {
     assert_eq!(eu.shop.read().digest(), before);
     eu.count("kettle", 1).await;
     assert_eq!(eu.counted("kettle"), 1);
+}
+
+/// A disk that takes a while for each append.
+struct Slow(MemoryStore);
+
+impl Store for Slow {
+    fn load(&mut self, take: &mut dyn FnMut(Record) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.0.load(take)
+    }
+    fn append(&mut self, record: &[u8], feed: Option<&[u8]>) -> Result<Place, StoreError> {
+        std::thread::sleep(Duration::from_millis(2));
+        self.0.append(record, feed)
+    }
+    fn stage(&mut self, record: &[u8]) -> Result<(), StoreError> {
+        self.0.stage(record)
+    }
+    fn publish(&mut self, upto: Place) -> Result<(), StoreError> {
+        self.0.publish(upto)
+    }
+    fn abandon(&mut self) -> Result<(), StoreError> {
+        self.0.abandon()
+    }
+    fn feed_range(&self) -> Result<Option<(Place, Place)>, StoreError> {
+        self.0.feed_range()
+    }
+    fn feed_after(&self, after: Place, bytes: usize) -> Result<Vec<(Place, Vec<u8>)>, StoreError> {
+        self.0.feed_after(after, bytes)
+    }
+    fn trim_feed(&mut self, upto: Place) -> Result<(), StoreError> {
+        self.0.trim_feed(upto)
+    }
+    fn compact(&mut self) -> Result<(), StoreError> {
+        self.0.compact()
+    }
+    fn backup(&mut self, to: &std::path::Path) -> Result<(), StoreError> {
+        self.0.backup(to)
+    }
+    fn size(&self) -> Result<StoreSize, StoreError> {
+        self.0.size()
+    }
+}
+
+#[tokio::test]
+async fn what_is_forgotten_meanwhile_does_not_make_it_write_all_anew() {
+    let disk = MemoryStore::new();
+    let node = Node::new(node_config("eu"));
+    let config = DomainConfig { checkpoint_bytes: u64::MAX, ..quick() };
+    let shop: Domain<Shop> = node.open(name("shop"), Slow(disk.clone()), config).await.expect("it opens");
+    shop.found().await.expect("it is made");
+    let many = shop.write(|shop| (0..5_000).for_each(|tag| shop.tags().add(&tag)));
+    many.await.expect("it is made");
+    let before = disk.size().expect("it has one").log_bytes;
+    for round in 0..200_u64 {
+        shop.apply(count_of(round % 7)).await.map(drop).expect("it is applied");
+        let removed = shop.write(move |shop| shop.tags().remove(&round));
+        removed.await.expect("it is made");
+    }
+    let grown = disk.size().expect("it has one").log_bytes - before;
+    assert!(grown < 4 * before, "{grown} bytes after {before}");
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use driftless_node::{MemoryStore, Refused, WriteError};
+use driftless::LwwRegister;
+use driftless_node::{Domain, MemoryStore, Node, NodeConfig, Refused, WriteError};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::regions::{connect, eventually, open};
+use crate::regions::{connect, eventually, name, node_config, open, quick};
 
 #[tokio::test]
 async fn while_the_store_fails_writes_are_refused_and_what_was_applied_waits() {
@@ -71,4 +73,41 @@ async fn a_store_that_fails_now_and_then_loses_and_doubles_nothing() {
         }
     }
     assert_eq!(open("eu", &disk.copy()).await.counted("kettle"), counted);
+}
+
+/// A value that cannot be written as bytes if it is odd.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Even(u64);
+
+impl Serialize for Even {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_multiple_of(2) {
+            serializer.serialize_u64(self.0)
+        } else {
+            Err(serde::ser::Error::custom("it is odd"))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_written_is_named_and_costs_nothing_that_was_reported() {
+    let disk = MemoryStore::new();
+    let config = NodeConfig { shutdown_ms: 50, ..node_config("eu") };
+    let node = Node::new(config.clone());
+    let domain: Domain<LwwRegister<Even>> =
+        node.open(name("even"), disk.clone(), quick()).await.expect("it opens");
+    domain.write(|value| value.set(Even(2))).await.expect("it is made");
+    let odd = domain
+        .apply(|value| {
+            value.set(Even(3));
+            Ok::<_, ()>(())
+        })
+        .await
+        .expect("it is applied");
+    let lost = node.shutdown().await.expect_err("it cannot be stored");
+    assert!(lost.unstored[0].reason.contains("it is odd"), "{lost}");
+    assert!(odd.durable().await.is_err());
+    let domain: Domain<LwwRegister<Even>> =
+        Node::new(config).open(name("even"), disk, quick()).await.expect("it opens");
+    assert_eq!(domain.read().latest(), Some(&Even(2)));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use driftless_node::{MemoryStore, NodeConfig, Refused, TransactError, WriteError};
 
-use crate::regions::{connect, eventually, node_config, open, open_with, quick};
+use crate::regions::{attach, connect, eventually, node_config, open, open_with, quick};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_under_load_keeps_all_that_was_applied() {
@@ -105,4 +105,14 @@ async fn a_shutdown_with_a_store_that_fails_says_what_is_lost() {
         other => panic!("{other:?}"),
     }
     assert_eq!(open("eu", &disk.copy()).await.counted("kettle"), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_comes_as_the_node_stops_is_closed() {
+    for _ in 0..20 {
+        let eu = open("eu", &MemoryStore::new()).await;
+        let far = attach(&eu.node, "us", &["shop"]);
+        eu.node.shutdown().await.expect("all is stored");
+        assert!(far.to_node.is_closed());
+    }
 }
