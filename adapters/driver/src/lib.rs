@@ -1,7 +1,7 @@
 //! Runs driftless in a service: a store, links to the other regions, and handles to read and write.
 //!
 //! A [`Node`] is a region's process. It has one or more [`Domain`]s: some data each, with a store, a membership and a vector of
-//! its own. A transport hands it [`Connection`](connection::Connection)s to other regions, which all domains share.
+//! its own. A transport hands it [`Connection`]s to other regions, which all domains share.
 //!
 //! **Durable before visible**: no event leaves the process before it is on disk.
 //!
