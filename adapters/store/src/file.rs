@@ -223,6 +223,10 @@ impl FileStore {
         let first = staging.records - staging.gathered.len() as u64;
         let made = guarded(|| {
             let transaction = begin(&open.database)?;
+            if first == 0 {
+                // Of one that failed something may be left, if the disk did not let it be removed.
+                Writing(&transaction).remove(Kind::Checkpoint, generation, u64::MAX)?;
+            }
             let records = (first..).zip(staging.gathered.iter().map(Vec::as_slice));
             Writing(&transaction).add(Kind::Checkpoint, generation, records)?;
             Ok(transaction.commit()?)

@@ -4,8 +4,8 @@
 
 mod disk;
 
-use disk::{Disk, Faults, Script, Step, contents, empty};
-use driftless_node::store::StoreError;
+use disk::{Disk, Faults, Script, Step, bytes, contents, empty};
+use driftless_node::store::{Store, StoreError};
 
 /// Takes all steps of a script; each that fails for the disk is tried again, on a disk that is whole by then. Says how many
 /// failed.
@@ -106,4 +106,27 @@ fn a_read_that_fails_is_an_error_of_the_disk_and_no_damage() {
         }
         reads += 1 + reads / 10;
     }
+}
+
+#[test]
+fn what_is_left_of_a_checkpoint_that_could_not_be_abandoned_is_no_part_of_the_next() {
+    let disk = empty();
+    let mut store = disk.open().unwrap();
+    let place = store.append(b"a record", None).unwrap();
+    // More than is gathered before it is written, in records of many pieces each.
+    for seed in 0..12 {
+        store.stage(&bytes(1 << 20, seed)).unwrap();
+    }
+    disk.fail(Faults { syncs: Some(0), room: Some(0), stays: true, ..Faults::default() });
+    assert!(store.stage(&bytes(5 << 20, 99)).is_err());
+    assert!(store.abandon().is_err());
+    disk.fail(Faults::default());
+    // The next one has fewer records, of fewer pieces.
+    store.stage(b"all there is").unwrap();
+    store.publish(place).unwrap();
+    let stable = disk.stable();
+    std::mem::forget(store);
+    let held = contents(&mut Disk::of(stable).open().unwrap()).unwrap();
+    assert_eq!(held.checkpoint, [b"all there is".to_vec()]);
+    assert!(held.log.is_empty());
 }
