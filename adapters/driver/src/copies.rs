@@ -83,6 +83,8 @@ async fn a_clone_of_a_running_process_goes_on_under_another_id_with_all_it_wrote
     PLANNED.lock().expect("nobody panics").remove(&name);
     let (us_node, us) = open("us", &name, &MemoryStore::new()).await;
     add(&one, 10).await;
+    // Nobody can tell two commits of one id and one stamp apart.
+    tokio::time::sleep(Duration::from_millis(20)).await;
     let token = add(&two, 100).await;
     let published = clone_disk.publishes();
     connect(&one_node, &us_node, &name);

@@ -439,8 +439,8 @@ impl<S: Crdt> Domain<S> {
         self.ask_store(Request::Compact).await
     }
 
-    /// Writes a copy of what is on disk to a new file or folder, while all goes on. It can be opened like the store itself,
-    /// under a new id, and rejoins the others safely.
+    /// Writes a copy of what is on disk to a new file or folder. It can be opened like the store itself, under a new id, and
+    /// rejoins the others safely. Reads and writes go on; nothing more becomes durable until it is there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -465,7 +465,11 @@ impl<S: Crdt> Domain<S> {
     ) -> Result<(), Refused> {
         let (reply, answer) = oneshot::channel();
         let job: Job<S> = Box::new(move |engine| match engine.administer(act) {
-            Ok(()) => engine.when_durable(Box::new(move |_| drop(reply.send(Ok(()))))),
+            Ok(()) => engine.when_durable(Box::new(move |is_durable| {
+                if is_durable {
+                    drop(reply.send(Ok(())));
+                }
+            })),
             Err(refused) => drop(reply.send(Err(refused))),
         });
         self.0.control.send(job).await.map_err(|_| Refused::Stopped)?;

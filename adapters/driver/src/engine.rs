@@ -131,6 +131,7 @@ pub(crate) struct Engine<S: Crdt> {
     concerns: BTreeMap<ConcernId, oneshot::Sender<Result<Holders, Holders>>>,
     commits: Vec<Commit>,
     is_untold: bool,
+    is_repaired: bool,
     /// What was last offered to the storing thread.
     offered_seq: u64,
     offered_vector: VersionVector,
@@ -165,6 +166,7 @@ impl<S: Crdt> Engine<S> {
             concerns: BTreeMap::new(),
             commits: Vec::new(),
             is_untold: false,
+            is_repaired: false,
             offered_seq: 0,
             offered_vector,
             measured: Instant::now(),
@@ -272,7 +274,7 @@ impl<S: Crdt> Engine<S> {
     }
 
     fn is_full(&self) -> bool {
-        self.seq.saturating_sub(self.durable_seq) >= self.config.unstored as u64
+        self.seq.saturating_sub(self.durable_seq) >= self.config.unstored.max(1) as u64
     }
 
     fn sleep(&self) -> Duration {
@@ -324,8 +326,8 @@ impl<S: Crdt> Engine<S> {
                 self.changed(true, committed.changes);
                 self.endpoint.token(stamp)
             }
-            // It wrote nothing, so what it saw is what it answers for.
-            None => Token::from(self.endpoint.replica().vector()),
+            // It wrote nothing, so what it saw is what it answers for, memberships that were written meanwhile among it.
+            None => Token::from(self.count_other_events()),
         };
         Ok(Written { value: committed.value, stamp: committed.stamp, token })
     }
@@ -565,6 +567,7 @@ impl<S: Crdt> Engine<S> {
         }
         self.flush_frames(now_ms);
         if self.measured.elapsed() >= LONGEST_SLEEP {
+            self.awaited.retain(|awaited| !awaited.reply.is_closed());
             self.look_at_own_clock(now_ms);
             self.look_at_links(now_ms);
             self.measure(now_ms);
@@ -573,15 +576,20 @@ impl<S: Crdt> Engine<S> {
 
     /// Publishes what is held, if it is not what it was.
     fn offer(&mut self) {
-        let vector = self.endpoint.replica().vector();
-        if self.seq == self.offered_seq && vector != self.offered_vector {
-            // What the cluster says of itself changes by no transaction.
-            self.seq += 1;
-        }
+        let vector = self.count_other_events();
         if self.seq != self.offered_seq {
             self.offer_now(vector);
         }
         self.unpublished.drain(..).for_each(|when| when());
+    }
+
+    /// What the cluster says of itself changes by no transaction, and has to be on disk, too.
+    fn count_other_events(&mut self) -> VersionVector {
+        let vector = self.endpoint.replica().vector();
+        if self.seq == self.offered_seq && vector != self.offered_vector {
+            self.seq += 1;
+        }
+        vector
     }
 
     fn offer_now(&mut self, vector: VersionVector) {
@@ -595,6 +603,7 @@ impl<S: Crdt> Engine<S> {
             id: self.endpoint.replica().id(),
             commits: std::mem::take(&mut self.commits),
             is_untold: std::mem::take(&mut self.is_untold),
+            is_repaired: std::mem::take(&mut self.is_repaired),
         });
         for awaited in std::mem::take(&mut self.awaited) {
             if self.endpoint.reached(&awaited.token).is_ok() {
@@ -627,7 +636,8 @@ impl<S: Crdt> Engine<S> {
                 self.notice(format!(
                     "the id {id} is used by a copy of this store, or was rolled back: a peer knows {stamp} of it"
                 ));
-                if matches!(self.mode, Mode::Running) {
+                // It comes before a clock that ran ahead: what others hold decides what is issued again.
+                if !matches!(self.mode, Mode::Renewing { .. }) {
                     self.mode = Mode::Flushing(Renewal::InDoubt);
                 }
             }
@@ -646,7 +656,7 @@ impl<S: Crdt> Engine<S> {
                 self.notice(format!("{rows} rows that differed from a peer's were joined with them"));
                 if rows > 0 {
                     // Nobody says what reads differently.
-                    self.is_untold = true;
+                    (self.is_untold, self.is_repaired) = (true, true);
                     self.seq += 1;
                 }
             }

@@ -36,15 +36,18 @@ pub(crate) struct Offer<S> {
     pub(crate) commits: Vec<Commit>,
     /// Whether something changed that cannot be told change by change.
     pub(crate) is_untold: bool,
+    /// Whether rows changed without an event: what goes on from what is on disk would not hold them.
+    pub(crate) is_repaired: bool,
 }
 
 impl<S> Offer<S> {
     /// This one after another that was not put on disk.
     fn after(mut self, earlier: Option<Self>) -> Self {
-        if let Some(Self { mut commits, is_untold, .. }) = earlier {
+        if let Some(Self { mut commits, is_untold, is_repaired, .. }) = earlier {
             commits.append(&mut self.commits);
             self.commits = commits;
             self.is_untold |= is_untold;
+            self.is_repaired |= is_repaired;
         }
         self
     }
@@ -372,7 +375,8 @@ impl<S: Crdt> Storing<S> {
 
     /// Puts an offer on disk.
     fn put(&mut self, offer: &Offer<S>) -> Result<(), Failed> {
-        if offer.id != self.identity.id || !offer.snapshot.covers(&self.stored_vector) {
+        let goes_on = offer.id == self.identity.id && offer.snapshot.covers(&self.stored_vector);
+        if !goes_on || offer.is_repaired {
             return self.replace(offer);
         }
         let delta = offer.snapshot.delta_since(&self.stored_vector);
@@ -604,8 +608,9 @@ impl<S: Crdt> Storing<S> {
                 };
                 drop(reply.send(start));
             }
-            Request::Compact(reply) => drop(reply.send(self.compact())),
-            Request::Backup(to, reply) => drop(reply.send(self.store.backup(&to))),
+            Request::Compact(reply) if !reply.is_closed() => drop(reply.send(self.compact())),
+            Request::Backup(to, reply) if !reply.is_closed() => drop(reply.send(self.store.backup(&to))),
+            Request::Compact(_) | Request::Backup(..) => {}
         }
     }
 
