@@ -25,7 +25,7 @@ pub struct NodeConfig {
     pub region: String,
     /// How long a connection may take no frame, in milliseconds, before it is closed. 10,000 unless set.
     pub stall_ms: u64,
-    /// How many bytes may wait for a connection before it is closed. 16 MiB unless set.
+    /// How many bytes may wait for a connection, besides those of the largest frame, before it is closed. 16 MiB unless set.
     pub outbox_bytes: usize,
     /// How long a shutdown tries to write what is not on disk yet, in milliseconds, while the store fails. 10,000 unless set.
     pub shutdown_ms: u64,
@@ -101,9 +101,13 @@ pub struct DomainConfig {
     pub feed_bytes: Option<u64>,
     /// How many writes may wait for the engine, and how many frames. Who has more to bring waits. 1,024 unless set.
     pub queue: usize,
+    /// How many bytes the frames may have that wait for the engine. A larger one waits alone. 16 MiB unless set.
+    pub queue_bytes: usize,
     /// How many writes and merges may be applied and not yet on disk. While it is so many nothing more is applied. 16,384
     /// unless set.
     pub unstored: usize,
+    /// ... and how many bytes the frames had that were merged. 64 MiB unless set.
+    pub unstored_bytes: u64,
     /// A checkpoint is written when the log since the last one is so many times as large. 1.0 unless set.
     pub checkpoint_factor: f64,
     /// ... and has at least so many bytes. 16 MiB unless set.
@@ -137,7 +141,9 @@ impl Default for DomainConfig {
         Self {
             feed_bytes: None,
             queue: 1_024,
+            queue_bytes: 16 << 20,
             unstored: 16_384,
+            unstored_bytes: 64 << 20,
             checkpoint_factor: 1.0,
             checkpoint_bytes: 16 << 20,
             admission: sync.admission,

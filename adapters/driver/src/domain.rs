@@ -19,7 +19,7 @@ use crate::connection::DomainName;
 use crate::engine::{Engine, Job};
 use crate::feed::{Cursor, Desk, Feed, FeedError};
 use crate::health::Health;
-use crate::link::FromLink;
+use crate::link::Gate;
 use crate::node::Unstored;
 use crate::status::DomainStatus;
 use crate::store::{Place, StoreError};
@@ -58,7 +58,7 @@ pub(crate) struct Inner<S: Crdt> {
     pub(crate) member: ReplicaId,
     pub(crate) writes: mpsc::Sender<Job<S>>,
     pub(crate) control: mpsc::Sender<Job<S>>,
-    pub(crate) links: mpsc::Sender<FromLink>,
+    pub(crate) gate: Gate,
     pub(crate) published: watch::Receiver<Snapshot<S>>,
     pub(crate) durable: watch::Receiver<Snapshot<S>>,
     pub(crate) mailbox: Arc<Mailbox<S>>,
@@ -492,7 +492,8 @@ impl<S: Crdt> Domain<S> {
 pub(crate) trait Hosted: Send + Sync {
     fn stop(&self);
     fn ended(&self) -> watch::Receiver<Ended>;
-    fn links(&self) -> (mpsc::Sender<FromLink>, Meters);
+    fn links(&self) -> (Gate, Meters);
+    fn name(&self) -> &DomainName;
     fn status(&self) -> Pin<Box<dyn Future<Output = Result<DomainStatus, Refused>> + Send>>;
 }
 
@@ -505,8 +506,12 @@ impl<S: Crdt> Hosted for Domain<S> {
         self.0.ended.clone()
     }
 
-    fn links(&self) -> (mpsc::Sender<FromLink>, Meters) {
-        (self.0.links.clone(), self.0.meters.clone())
+    fn links(&self) -> (Gate, Meters) {
+        (self.0.gate.clone(), self.0.meters.clone())
+    }
+
+    fn name(&self) -> &DomainName {
+        Domain::name(self)
     }
 
     fn status(&self) -> Pin<Box<dyn Future<Output = Result<DomainStatus, Refused>> + Send>> {

@@ -123,6 +123,9 @@ pub(crate) struct Engine<S: Crdt> {
     /// How many changes were made since it was opened, and how many of them are on disk.
     pub(crate) seq: u64,
     pub(crate) durable_seq: u64,
+    /// How many bytes the frames had that were merged, and how many of them are on disk.
+    merged_bytes: u64,
+    durable_bytes: u64,
     mode: Mode,
     unstored: VecDeque<Unstored>,
     /// Called once what was applied in this turn can be read.
@@ -159,6 +162,8 @@ impl<S: Crdt> Engine<S> {
             ahead_ms: None,
             seq: 0,
             durable_seq: 0,
+            merged_bytes: 0,
+            durable_bytes: 0,
             mode: Mode::Running,
             unstored: VecDeque::new(),
             unpublished: Vec::new(),
@@ -274,7 +279,10 @@ impl<S: Crdt> Engine<S> {
     }
 
     fn is_full(&self) -> bool {
-        self.seq.saturating_sub(self.durable_seq) >= self.config.unstored.max(1) as u64
+        let most = self.config.unstored.max(1);
+        self.seq.saturating_sub(self.durable_seq) >= most as u64
+            || self.unstored.len() >= most
+            || self.merged_bytes.saturating_sub(self.durable_bytes) >= self.config.unstored_bytes.max(1)
     }
 
     fn sleep(&self) -> Duration {
@@ -398,12 +406,12 @@ impl<S: Crdt> Engine<S> {
     // ---- the store ----
 
     fn stored(&mut self, said: Stored<S>) {
-        let Stored::Persisted { snapshot, seq, id } = said else { return };
+        let Stored::Persisted { snapshot, seq, merged_bytes, id } = said else { return };
         if id != self.endpoint.replica().id() {
             // It bears names that were given up.
             return;
         }
-        self.durable_seq = seq;
+        (self.durable_seq, self.durable_bytes) = (seq, merged_bytes);
         self.endpoint.persisted(self.clock.now_ms(), snapshot.clone());
         self.out.durable.send_replace(snapshot);
         while let Some(Unstored { since, when, .. }) = self.unstored.pop_front_if(|write| write.seq <= seq) {
@@ -435,13 +443,11 @@ impl<S: Crdt> Engine<S> {
         }
         let Mode::Flushing(renewal) = std::mem::replace(&mut self.mode, Mode::Running) else { return };
         let (now_ms, fresh) = (self.clock.now_ms(), ReplicaId::new(Uuid::new_v4()));
+        // Of values that were written concurrently another one may be the latest now.
+        self.is_untold = true;
         let (renewed, reply) = match renewal {
             Renewal::InDoubt => (self.endpoint.reidentify(now_ms, fresh), None),
-            Renewal::ClockAhead(reply) => {
-                // Of values that were written concurrently another one may be the latest now.
-                self.is_untold = true;
-                (self.endpoint.reissue_ahead(now_ms, fresh), Some(reply))
-            }
+            Renewal::ClockAhead(reply) => (self.endpoint.reissue_ahead(now_ms, fresh), Some(reply)),
         };
         match renewed {
             Ok(reissued) => {
@@ -476,7 +482,10 @@ impl<S: Crdt> Engine<S> {
                 self.out.meters.links.set(self.links.len() as f64);
             }
             FromLink::Down { link } => self.down(now_ms, link),
-            FromLink::Frame { link, bytes } => self.receive(now_ms, link, &bytes),
+            FromLink::Frame { link, bytes, room } => {
+                self.receive(now_ms, link, &bytes);
+                drop(room);
+            }
         }
     }
 
@@ -489,7 +498,19 @@ impl<S: Crdt> Engine<S> {
         if self.links.get(&link).is_none_or(|link| link.refused.is_some()) {
             return;
         }
-        let Err(error) = self.endpoint.receive(now_ms, link, bytes) else { return };
+        let received = self.endpoint.receive(now_ms, link, bytes);
+        if let Err(error) = received {
+            return self.refused(now_ms, link, error);
+        }
+        // What was merged is counted with all that the frame bore: a stale one costs nothing.
+        let before = self.seq;
+        self.look_at_events();
+        if self.seq != before {
+            self.merged_bytes += bytes.len() as u64;
+        }
+    }
+
+    fn refused(&mut self, now_ms: u64, link: LinkId, error: SyncError) {
         // What it was told last goes out first.
         self.flush_frames(now_ms);
         match error {
@@ -600,6 +621,7 @@ impl<S: Crdt> Engine<S> {
         self.out.mailbox.offer(Offer {
             snapshot,
             seq: self.seq,
+            merged_bytes: self.merged_bytes,
             id: self.endpoint.replica().id(),
             commits: std::mem::take(&mut self.commits),
             is_untold: std::mem::take(&mut self.is_untold),

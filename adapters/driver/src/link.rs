@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use driftless::LinkId;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::connection::{Access, Connection, DomainName, Frame};
@@ -26,7 +26,41 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) enum FromLink {
     Up { link: LinkId, access: Access, nonce: u64, seat: Seat },
     Down { link: LinkId },
-    Frame { link: LinkId, bytes: Bytes },
+    Frame { link: LinkId, bytes: Bytes, room: OwnedSemaphorePermit },
+}
+
+/// The way to an engine. Both the number of frames that wait there and their bytes are bounded, whoever they come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    engine: mpsc::Sender<FromLink>,
+    room: Arc<Semaphore>,
+    room_bytes: u32,
+}
+
+impl Gate {
+    pub(crate) fn new(engine: mpsc::Sender<FromLink>, room_bytes: usize) -> Self {
+        let room_bytes = u32::try_from(room_bytes.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Self { engine, room: Arc::new(Semaphore::new(room_bytes as usize)), room_bytes }
+    }
+
+    /// Puts a frame there at once, if there is room for it. Returns whether there was.
+    fn try_frame(&self, link: LinkId, bytes: Bytes) -> bool {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(self.size(&bytes));
+        room.is_ok_and(|room| self.engine.try_send(FromLink::Frame { link, bytes, room }).is_ok())
+    }
+
+    /// Waits for room. Returns whether there is an engine.
+    async fn frame(&self, link: LinkId, bytes: Bytes) -> bool {
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(self.size(&bytes)).await else {
+            return false;
+        };
+        self.engine.send(FromLink::Frame { link, bytes, room }).await.is_ok()
+    }
+
+    /// What is larger than all that there is takes all of it.
+    fn size(&self, bytes: &Bytes) -> u32 {
+        u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.room_bytes)
+    }
 }
 
 /// Where the frames of one domain go.
@@ -35,7 +69,7 @@ pub(crate) struct Route {
     pub(crate) link: LinkId,
     pub(crate) access: Access,
     pub(crate) nonce: u64,
-    pub(crate) engine: mpsc::Sender<FromLink>,
+    pub(crate) gate: Gate,
     /// Whether it had no room when the last frame came.
     pub(crate) is_stuck: bool,
     pub(crate) meters: Meters,
@@ -77,6 +111,8 @@ impl Drop for Seat {
 struct Outbox {
     frames: VecDeque<Frame>,
     bytes: usize,
+    /// The bytes of the largest frame since it was empty.
+    largest: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,10 +139,12 @@ impl Line {
     pub(crate) fn push(&self, frame: Frame) -> bool {
         let mut outbox = self.outbox();
         let bytes = outbox.bytes + frame.bytes.len();
-        if bytes > self.most_bytes {
+        let largest = outbox.largest.max(frame.bytes.len());
+        // The largest one is not counted: if it is too large by itself, it would be so again over the next connection.
+        if bytes - largest > self.most_bytes {
             return false;
         }
-        outbox.bytes = bytes;
+        (outbox.bytes, outbox.largest) = (bytes, largest);
         outbox.frames.push_back(frame);
         drop(outbox);
         self.bell.notify_one();
@@ -144,6 +182,9 @@ impl Line {
         let mut outbox = self.outbox();
         let frame = outbox.frames.pop_front()?;
         outbox.bytes -= frame.bytes.len();
+        if outbox.frames.is_empty() {
+            outbox.largest = 0;
+        }
         Some(frame)
     }
 
@@ -184,10 +225,10 @@ pub(crate) async fn carry(
     stall: Duration,
 ) {
     let Connection { mut incoming, outgoing, .. } = connection;
-    for Route { link, access, nonce, engine, .. } in routes.values() {
+    for Route { link, access, nonce, gate, .. } in routes.values() {
         let seat = Seat(Arc::clone(&line));
         let up = FromLink::Up { link: *link, access: *access, nonce: *nonce, seat };
-        let engine = engine.clone();
+        let engine = gate.engine.clone();
         // An engine that has no room must not keep the others waiting. If it is gone, the seat is free.
         tokio::spawn(async move { drop(engine.send(up).await) });
     }
@@ -200,9 +241,9 @@ pub(crate) async fn carry(
     line.close();
     let principal = line.principal.as_deref();
     tracing::info!(principal, why, "a connection is closed");
-    for Route { link, engine, .. } in routes.values() {
+    for Route { link, gate, .. } in routes.values() {
         // Who has no room for it now sees by itself that the line is closed.
-        let _ = engine.try_send(FromLink::Down { link: *link });
+        let _ = gate.engine.try_send(FromLink::Down { link: *link });
     }
 }
 
@@ -212,18 +253,17 @@ async fn read(
     routes: &mut BTreeMap<DomainName, Route>,
 ) -> &'static str {
     while let Some(Frame { domain, bytes }) = incoming.recv().await {
-        let Some(Route { link, engine, meters, is_stuck, .. }) = routes.get_mut(&domain) else {
+        let Some(Route { link, gate, meters, is_stuck, .. }) = routes.get_mut(&domain) else {
             Meters::frame_refused();
             tracing::warn!(%domain, principal = line.principal, "a peer sent a frame of a domain that it may not use");
             return "the peer sent a frame of a domain that it may not use";
         };
         meters.frames_received.increment(1);
         meters.bytes_received.increment(bytes.len() as u64);
-        let frame = FromLink::Frame { link: *link, bytes };
         *is_stuck = match *is_stuck {
             // It is not waited for again before it has taken one.
-            true => engine.try_send(frame).is_err(),
-            false => timeout(ENGINE_PATIENCE, engine.send(frame)).await.is_err(),
+            true => !gate.try_frame(*link, bytes),
+            false => timeout(ENGINE_PATIENCE, gate.frame(*link, bytes)).await.is_err(),
         };
         if *is_stuck {
             meters.frames_dropped.increment(1);

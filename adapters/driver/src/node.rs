@@ -18,7 +18,7 @@ use crate::connection::{Connection, DomainName};
 use crate::domain::{Domain, Ended, Hosted, Inner};
 use crate::engine::{Engine, Inputs, Outputs, nonce, panic_text};
 use crate::health::Health;
-use crate::link::{Line, Route, carry};
+use crate::link::{Gate, Line, Route, carry};
 use crate::opening::{OpenError, Opened, open};
 use crate::status::NodeStatus;
 use crate::store::{Place, Store};
@@ -202,11 +202,11 @@ impl Node {
         let offered = |name: &DomainName| connection.offered.contains(name);
         let common = connection.grants.iter().filter(|(name, _)| offered(name));
         let routes = common.filter_map(|(name, access)| {
-            let (engine, meters) = hosting.domains.get(name)?.as_ref()?.links();
+            let (gate, meters) = hosting.domains.get(name)?.as_ref()?.links();
             let link = LinkId(self.0.next_link.fetch_add(1, Ordering::Relaxed));
             Some((
                 name.clone(),
-                Route { link, access: *access, nonce: nonce(), engine, is_stuck: false, meters },
+                Route { link, access: *access, nonce: nonce(), gate, is_stuck: false, meters },
             ))
         });
         let routes: BTreeMap<DomainName, Route> = routes.collect();
@@ -254,8 +254,14 @@ impl Node {
         for domain in hosted {
             let mut ended = domain.ended();
             let end = ended.wait_for(|ended| ended.is_some()).await.map(|end| end.clone());
-            if let Ok(Some(Err(reason))) = end {
-                unstored.push(reason);
+            match end {
+                Ok(Some(Err(left))) => unstored.push(left),
+                Ok(_) => {}
+                // Its thread is gone and said nothing.
+                Err(_) => unstored.push(Unstored {
+                    domain: domain.name().clone(),
+                    reason: "its engine ended without a word".to_owned(),
+                }),
             }
         }
         let mut connections = self.0.connections.subscribe();
@@ -353,6 +359,7 @@ async fn start<S: Crdt>(
         meters: meters.clone(),
     };
     let (reply, answer) = oneshot::channel();
+    let mut unclaimed = Unclaimed(Some(Arc::clone(&mailbox)));
     let storing = spawn(&name, "store", {
         let (node, name, config) = (node.clone(), name.clone(), config.clone());
         move || open_and_store(store, &node, name, config, desks, reply)
@@ -362,6 +369,7 @@ async fn start<S: Crdt>(
 
     let (writes, writes_in) = mpsc::channel(config.queue.max(1));
     let (links, links_in) = mpsc::channel(config.queue.max(1));
+    let gate = Gate::new(links, config.queue_bytes);
     let (control, control_in) = mpsc::channel(QUESTIONS);
     let (published, readers) = watch::channel(endpoint.snapshot());
     let (durable, durable_readers) = watch::channel(snapshot);
@@ -378,13 +386,15 @@ async fn start<S: Crdt>(
     let engine = Engine::new(endpoint, name.clone(), config, node.clock.clone(), out);
     let give_up = Duration::from_millis(node.shutdown_ms);
     spawn(&name, "engine", move || run_engine(engine, inputs, storing, &ended, give_up))?;
+    // From here on the engine's thread sees to it.
+    unclaimed.0 = None;
     let member = identity.member;
     Ok(Domain::new(Arc::new(Inner {
         name,
         member,
         writes,
         control,
-        links,
+        gate,
         published: readers,
         durable: durable_readers,
         mailbox,
@@ -394,6 +404,17 @@ async fn start<S: Crdt>(
         stop,
         ended: endings,
     })))
+}
+
+/// A storing thread that has no engine yet. Whoever waits for the store to open may go away: then the thread ends.
+struct Unclaimed<S>(Option<Arc<Mailbox<S>>>);
+
+impl<S> Drop for Unclaimed<S> {
+    fn drop(&mut self) {
+        if let Some(mailbox) = self.0.take() {
+            mailbox.stop(Instant::now());
+        }
+    }
 }
 
 fn spawn<T: Send + 'static>(

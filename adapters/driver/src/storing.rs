@@ -30,6 +30,8 @@ pub(crate) struct Offer<S> {
     pub(crate) snapshot: Snapshot<S>,
     /// How many changes the engine had made by then.
     pub(crate) seq: u64,
+    /// How many bytes the frames had that it had merged.
+    pub(crate) merged_bytes: u64,
     /// The id that it had.
     pub(crate) id: ReplicaId,
     /// What changed since the offer before it, if there is a feed.
@@ -57,7 +59,7 @@ impl<S> Offer<S> {
 #[derive(Debug)]
 pub(crate) enum Stored<S> {
     /// So much is on disk.
-    Persisted { snapshot: Snapshot<S>, seq: u64, id: ReplicaId },
+    Persisted { snapshot: Snapshot<S>, seq: u64, merged_bytes: u64, id: ReplicaId },
     /// The store began to fail, or works again.
     HealthChanged,
 }
@@ -337,10 +339,10 @@ impl<S: Crdt> Storing<S> {
         let Some(offer) = self.offer.take() else { return };
         match self.put(&offer) {
             Ok(()) => {
-                let Offer { snapshot, seq, id, .. } = offer;
+                let Offer { snapshot, seq, merged_bytes, id, .. } = offer;
                 self.stored = snapshot.clone();
                 self.stored_vector = snapshot.vector();
-                self.tell(Stored::Persisted { snapshot, seq, id });
+                self.tell(Stored::Persisted { snapshot, seq, merged_bytes, id });
                 if self.retry.take().is_some() && self.health.recover() {
                     self.meters.store_failing.set(0.0);
                     tracing::info!(domain = %self.domain, "the store works again");

@@ -105,6 +105,52 @@ async fn so_much_is_applied_and_no_more_while_the_disk_stands_still() {
 }
 
 #[tokio::test]
+async fn what_peers_send_is_bounded_by_its_bytes_while_the_disk_stands_still() {
+    const NOTE_BYTES: usize = 10_000;
+    let disk = MemoryStore::new();
+    let config = DomainConfig { unstored_bytes: 60_000, queue_bytes: 30_000, ..quick() };
+    let eu = open_with(node_config("eu"), &disk, config).await.expect("it opens");
+    let us = open("us", &MemoryStore::new()).await;
+    let wire = connect(&eu.node, &us.node);
+    us.count("kettle", 1).await;
+    eventually("they are connected", || eu.counted("kettle") == 1).await;
+    disk.hold();
+    for note in 0..40_u64 {
+        let text = "x".repeat(NOTE_BYTES);
+        us.shop
+            .write(move |shop| shop.names().update(&note, |name| name.set(text)))
+            .await
+            .expect("it is made");
+    }
+    // Much is sent, again and again, and nothing comes of it.
+    wire.frames_back_pass(60).await;
+    let merged = eu.shop.read().names.len();
+    assert!((1..=7).contains(&merged), "{merged} notes are merged");
+    let written = eu.shop.apply(count_of(7));
+    assert!(tokio::time::timeout(Duration::from_millis(50), written).await.is_err(), "it is full");
+
+    disk.release();
+    eventually("all comes", || eu.shop.read_durable().names.len() == 40).await;
+    // One that is larger than all that there is room for comes, too.
+    let text = "x".repeat(10 * NOTE_BYTES);
+    let last =
+        us.shop.write(|shop| shop.names().update(&99, |name| name.set(text))).await.expect("it is made");
+    eu.shop.wait_for(&last.token, Duration::from_secs(30)).await.expect("it comes");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_larger_than_the_outbox_goes_all_the_same() {
+    let config = driftless_node::NodeConfig { outbox_bytes: 4_096, ..node_config("eu") };
+    let eu = open_with(config, &MemoryStore::new(), quick()).await.expect("it opens");
+    let us = open("us", &MemoryStore::new()).await;
+    let _wire = connect(&eu.node, &us.node);
+    let text = "x".repeat(40_960);
+    let written =
+        eu.shop.write(|shop| shop.names().update(&1, |name| name.set(text))).await.expect("it is made");
+    us.shop.wait_for(&written.token, Duration::from_secs(30)).await.expect("it comes");
+}
+
+#[tokio::test]
 async fn a_closure_that_fails_or_panics_leaves_nothing_behind() {
     let eu = open("eu", &MemoryStore::new()).await;
     let before = eu.shop.read().digest();

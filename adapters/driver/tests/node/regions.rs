@@ -95,6 +95,12 @@ impl Wire {
         eventually("frames pass", || self.frames[0].load(Ordering::Relaxed) >= before + count).await;
     }
 
+    /// As [`frames_pass`](Self::frames_pass), the other way.
+    pub(crate) async fn frames_back_pass(&self, count: u64) {
+        let before = self.frames[1].load(Ordering::Relaxed);
+        eventually("frames pass", || self.frames[1].load(Ordering::Relaxed) >= before + count).await;
+    }
+
     /// Waits until both ends have closed it.
     pub(crate) async fn ends(&self) {
         eventually("the connection is closed", || self.carriers.iter().any(JoinHandle::is_finished)).await;
