@@ -94,7 +94,7 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// How many that came in may be at the handshake. 64 unless set.
     pub handshakes: usize,
-    /// How many of them from one address. 16 unless set.
+    /// How many of them from one address, or from one IPv6 network (/64). 16 unless set.
     pub handshakes_per_address: usize,
 }
 

@@ -83,13 +83,14 @@ impl Link {
         };
         let reviewed = Reviewed { region: &region, direction, proof: proof.as_ref(), grants: &grants };
         tokio::select! {
+            // Who is not let in any more is not handed over: the node may take its time, and meanwhile much may change.
+            biased;
+            _ = stop.wait_for(|is_stopped| *is_stopped) => return Reason::ShuttingDown,
+            reason = reviewed.until_refused(&mut settings) => return reason,
+            reason = registered.end.recv() => return reason.unwrap_or(Reason::Duplicate),
             sent = shared.sink.send(connection) => if sent.is_err() {
                 return Reason::ByNode;
             },
-            // The node may take its time, and meanwhile much may change.
-            reason = registered.end.recv() => return reason.unwrap_or(Reason::Duplicate),
-            reason = reviewed.until_refused(&mut settings) => return reason,
-            _ = stop.wait_for(|is_stopped| *is_stopped) => return Reason::ShuttingDown,
         }
 
         let (reading, writing) = split(reader);
@@ -109,14 +110,15 @@ impl Link {
         let mut writing = std::pin::pin!(writer.run());
         let mut written = None;
         let reason = tokio::select! {
+            biased;
+            _ = stop.wait_for(|is_stopped| *is_stopped) => Reason::ShuttingDown,
+            reason = reviewed.until_refused(&mut settings) => reason,
+            reason = registered.end.recv() => reason.unwrap_or(Reason::Duplicate),
             reason = read(&mut reading, shared, &ours, &theirs, &to_node, traffic, &region) => reason,
             reason = &mut writing => {
                 written = Some(());
                 reason
             }
-            reason = registered.end.recv() => reason.unwrap_or(Reason::Duplicate),
-            reason = reviewed.until_refused(&mut settings) => reason,
-            _ = stop.wait_for(|is_stopped| *is_stopped) => Reason::ShuttingDown,
         };
         // The node hears of it now, whatever the peer does.
         drop(to_node);

@@ -1,7 +1,7 @@
 //! Which connections there are, and which of two to the same peer stays.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -177,6 +177,7 @@ pub(crate) struct Handshake {
 
 impl Handshakes {
     pub(crate) fn begin(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Result<Handshake, Reason> {
+        let address = network(address);
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if by_address.values().sum::<usize>() >= limits.handshakes {
             return Err(Reason::TooMany { what: "handshakes" });
@@ -186,6 +187,14 @@ impl Handshakes {
         }
         *by_address.entry(address).or_default() += 1;
         Ok(Handshake { handshakes: Arc::clone(self), address })
+    }
+}
+
+/// What one party is likely to have: an IPv4 address, or the 2^64 addresses of an IPv6 network (RFC 4291, section 2.5.4).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
     }
 }
 
@@ -269,6 +278,21 @@ mod tests {
         drop((first, second));
         assert!(handshakes.begin(three, &limits).is_ok());
         drop(third);
+
+        // Whoever has one address of a network has all of it.
+        let [one, two, elsewhere] =
+            ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"].map(|text| text.parse().unwrap());
+        let held = [handshakes.begin(one, &limits).unwrap(), handshakes.begin(two, &limits).unwrap()];
+        assert!(handshakes.begin(one, &limits).is_err());
+        assert!(handshakes.begin(elsewhere, &limits).is_ok());
+        drop(held);
+        let mapped = "::ffff:10.0.0.1".parse().unwrap();
+        let held = [
+            handshakes.begin(mapped, &limits).unwrap(),
+            handshakes.begin([10, 0, 0, 1].into(), &limits).unwrap(),
+        ];
+        assert!(handshakes.begin(mapped, &limits).is_err());
+        drop(held);
         assert!(handshakes.by_address.lock().unwrap().is_empty());
     }
 }

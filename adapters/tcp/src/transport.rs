@@ -30,6 +30,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time of silence after which a peer may be taken for gone.
 const LEAST_SILENCE: Duration = Duration::from_millis(200);
 
+/// The longest time that makes sense.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Our certificate should be replaced when it is valid for less than this.
 const WARN_BEFORE: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -248,6 +251,10 @@ fn check(config: &TcpConfig) -> Result<(), StartError> {
     if times.contains(&Duration::ZERO) {
         return refuse("a time to 0, with which nothing could be done");
     }
+    let times = times.into_iter().chain([timing.keep_alive, timing.silence, timing.farewell]);
+    if times.chain([timing.backoff_most, timing.settled]).any(|time| time > LONGEST) {
+        return refuse("a time to more than a year, which is for ever");
+    }
     Ok(())
 }
 
@@ -354,5 +361,36 @@ fn report(settings: &Settings) {
         Err(_) => tracing::error!(
             "this region's certificate has expired: no peer lets it in; put a new one in its place"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Security, Timing};
+    use crate::policy::{Policy, PolicySource};
+
+    #[test]
+    fn settings_with_which_nothing_could_be_done_are_refused() {
+        let config = || {
+            let security = Security::PlainText { is_name_believed: false };
+            let cluster = uuid::Uuid::from_u128(0xc1);
+            let region = RegionName::new("eu").unwrap();
+            TcpConfig::new(region, cluster, vec![], security, PolicySource::Given(Policy::default()))
+        };
+        assert!(check(&config()).is_ok());
+        let timed = |change: fn(&mut Timing)| {
+            let mut config = config();
+            change(&mut config.timing);
+            check(&config).is_err()
+        };
+        assert!(timed(|timing| timing.connect = Duration::ZERO));
+        assert!(timed(|timing| timing.silence = Duration::from_millis(199)));
+        // The end of such a time cannot be reckoned.
+        assert!(timed(|timing| timing.silence = Duration::MAX));
+        assert!(timed(|timing| timing.keep_alive = Duration::MAX));
+        let mut config = config();
+        config.limits.frame_bytes = 0;
+        assert!(check(&config).is_err());
     }
 }
