@@ -105,6 +105,35 @@ async fn so_much_is_applied_and_no_more_while_the_disk_stands_still() {
 }
 
 #[tokio::test]
+async fn memberships_and_what_saw_them_are_reported_once_they_are_on_disk() {
+    let disk = MemoryStore::new();
+    let eu = open("eu", &disk).await;
+    disk.hold();
+    let pause = Duration::from_millis(50);
+    let founding = tokio::spawn({
+        let shop = eu.shop.clone();
+        async move { shop.found().await }
+    });
+    while eu.shop.members().await.expect("it runs").is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // It writes nothing, and it saw the membership.
+    let looking = tokio::spawn({
+        let shop = eu.shop.clone();
+        async move { shop.write(|shop| shop.stock().len()).await }
+    });
+    tokio::time::sleep(pause).await;
+    assert!(!founding.is_finished() && !looking.is_finished());
+    assert!(open("eu", &disk.copy()).await.shop.members().await.expect("it runs").is_empty());
+
+    disk.release();
+    founding.await.expect("no panic").expect("it is stored");
+    looking.await.expect("no panic").expect("it is stored");
+    let again = open("eu", &disk.copy()).await;
+    assert_eq!(again.shop.members().await.expect("it runs").len(), 1);
+}
+
+#[tokio::test]
 async fn what_peers_send_is_bounded_by_its_bytes_while_the_disk_stands_still() {
     const NOTE_BYTES: usize = 10_000;
     let disk = MemoryStore::new();
