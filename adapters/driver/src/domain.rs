@@ -440,7 +440,8 @@ impl<S: Crdt> Domain<S> {
     }
 
     /// Writes a copy of what is on disk to a new file or folder. It can be opened like the store itself, under a new id, and
-    /// rejoins the others safely. Reads and writes go on; nothing more becomes durable until it is there.
+    /// rejoins the others safely. Reads and writes go on; nothing more becomes durable until it is there. The store's own tool
+    /// may do it from another process, and holds nothing up: for a large `FileStore`, use that.
     ///
     /// # Errors
     /// [`StoreError`].
