@@ -13,7 +13,7 @@ enum Step {
     Check(fn(&Path) -> io::Result<Report>),
 }
 
-const STEPS: [(&str, Step); 12] = [
+const STEPS: [(&str, Step); 13] = [
     ("fmt", Step::Cargo("fmt --all --check")),
     ("clippy", Step::Cargo("clippy --workspace --all-targets -- -D warnings")),
     ("fuzz", Step::Cargo("check --manifest-path fuzz/Cargo.toml")),
@@ -26,6 +26,11 @@ const STEPS: [(&str, Step); 12] = [
     ("test", Step::Cargo("test --workspace")),
     ("sim", Step::Cargo("run --release --package driftless-testkit --bin sim -- --seeds 2000")),
     ("example", Step::Cargo("run --release --example three_regions -- --records 2000 --seconds 3 --seed 7")),
+    // The processes are of the test profile: what they are made of was built for the tests.
+    (
+        "processes",
+        Step::Cargo("run --release --example three_regions -- --processes --seconds 4 --profile test"),
+    ),
 ];
 
 /// What a build that is made once and thrown away does without: it is smaller then, and done earlier.

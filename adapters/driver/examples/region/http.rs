@@ -1,16 +1,17 @@
-//! A small HTTP server: the status page, metrics, and reading and writing texts. For loopback: it asks nobody who they are.
+//! A small HTTP server: the status page, metrics, and reading and writing notes. For loopback: it asks nobody who they are.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use driftless::Token;
-use driftless_node::{Domain, DomainName};
+use driftless_node::{Domain, DomainName, TransactError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::{Region, Texts, page};
+use crate::note::{Addition, Note, Notes};
+use crate::{Region, page};
 
 /// The most bytes of a request, its head and its body together.
 const MOST_BYTES: usize = 1 << 20;
@@ -117,29 +118,43 @@ async fn answer(region: &Region, request: &Request) -> Answer {
             Err(error) => failed(&error),
         },
         ("GET", ["metrics"]) => text("200 OK", &region.metrics.render()),
-        (_, ["domains", domain, rest @ ..]) => {
-            let domain = DomainName::new(domain).ok().and_then(|name| region.domains.get(&name));
-            match (domain, request.method.as_str(), rest) {
-                (None, ..) => text("404 Not Found", "there is no such domain here\n"),
-                (Some(domain), "GET", []) => list(domain),
-                (Some(domain), "GET", [key]) => read(domain, key, &request.query).await,
-                (Some(domain), "PUT", [key]) => put(domain, key, &request.body).await,
-                (Some(domain), "DELETE", [key]) => delete(domain, key).await,
-                _ => text(
-                    "405 Method Not Allowed",
-                    "a text is read with GET, written with PUT, removed with DELETE\n",
-                ),
-            }
-        }
-        _ => {
-            text("404 Not Found", "there are /, /status, /metrics, /domains/DOMAIN and /domains/DOMAIN/KEY\n")
-        }
+        ("GET", ["digests", domain]) => match named(region, domain) {
+            Some(domain) => text("200 OK", &format!("{}\n", domain.read().digest())),
+            None => no_domain(),
+        },
+        (method, ["domains", domain, rest @ ..]) => match (named(region, domain), method, rest) {
+            (None, ..) => no_domain(),
+            (Some(domain), "GET", []) => list(domain),
+            (Some(domain), "GET", [key]) => read(domain, key, text_of, &request.query).await,
+            (Some(domain), "GET", [key, "tags"]) => read(domain, key, tags_of, &request.query).await,
+            (Some(domain), "GET", [key, "count"]) => read(domain, key, count_of, &request.query).await,
+            (Some(domain), "PUT", [key]) => put(domain, key, &request.body).await,
+            (Some(domain), "POST", [key]) => add(domain, key, &request.body).await,
+            (Some(domain), "DELETE", [key]) => delete(domain, key).await,
+            _ => text(
+                "405 Method Not Allowed",
+                "a note is read with GET (its text, or KEY/tags, or KEY/count), its text is written with PUT, \
+                 tags and counts are added with POST, and it is removed with DELETE\n",
+            ),
+        },
+        _ => text(
+            "404 Not Found",
+            "there are /, /status, /metrics, /digests/DOMAIN, /domains/DOMAIN and /domains/DOMAIN/KEY\n",
+        ),
     }
 }
 
-fn list(domain: &Domain<Texts>) -> Answer {
-    let texts = domain.read();
-    let mut keys: Vec<&str> = texts.keys().map(String::as_str).collect();
+fn named<'a>(region: &'a Region, domain: &str) -> Option<&'a Domain<Notes>> {
+    region.domains.get(&DomainName::new(domain).ok()?)
+}
+
+fn no_domain() -> Answer {
+    text("404 Not Found", "there is no such domain here\n")
+}
+
+fn list(domain: &Domain<Notes>) -> Answer {
+    let notes = domain.read();
+    let mut keys: Vec<&str> = notes.keys().map(String::as_str).collect();
     keys.sort_unstable();
     let mut body = String::new();
     for key in keys.iter().take(MOST_KEYS) {
@@ -153,40 +168,75 @@ fn list(domain: &Domain<Texts>) -> Answer {
 }
 
 /// What is read once a token is reached, if one is given: what a user wrote in one region it finds in another.
-async fn read(domain: &Domain<Texts>, key: &str, query: &str) -> Answer {
-    let texts = match query.split('&').find_map(|part| part.strip_prefix("token=")) {
+async fn read(
+    domain: &Domain<Notes>,
+    key: &str,
+    part: impl Fn(&Note) -> Option<String>,
+    query: &str,
+) -> Answer {
+    let notes = match query.split('&').find_map(|part| part.strip_prefix("token=")) {
         None => domain.read(),
         Some(token) => {
             let Ok(token) = token.parse::<Token>() else {
                 return text("400 Bad Request", "this is no token\n");
             };
             match domain.wait_for(&token, PATIENCE).await {
-                Ok(texts) => texts,
+                Ok(notes) => notes,
                 Err(error) => return text("504 Gateway Timeout", &format!("{error}\n")),
             }
         }
     };
-    match texts.get(key).and_then(|register| register.latest()) {
-        Some(found) => text("200 OK", found),
-        None => text("404 Not Found", "there is no such key\n"),
+    match notes.get(key).and_then(part) {
+        Some(found) => text("200 OK", &found),
+        None => text("404 Not Found", "there is no such key, or no text of it\n"),
     }
 }
 
+fn text_of(note: &Note) -> Option<String> {
+    note.text.latest().cloned()
+}
+
+fn tags_of(note: &Note) -> Option<String> {
+    let mut tags: Vec<&str> = note.tags.iter().map(String::as_str).collect();
+    tags.sort_unstable();
+    Some(tags.into_iter().flat_map(|tag| [tag, "\n"]).collect())
+}
+
+fn count_of(note: &Note) -> Option<String> {
+    Some(format!("{}\n", note.count.value()))
+}
+
 /// Answers once it is on disk, with the token of the write.
-async fn put(domain: &Domain<Texts>, key: &str, body: &[u8]) -> Answer {
+async fn put(domain: &Domain<Notes>, key: &str, body: &[u8]) -> Answer {
     let Ok(body) = String::from_utf8(body.to_vec()) else {
         return text("400 Bad Request", "a text is UTF-8\n");
     };
     let key = key.to_owned();
-    match domain.write(move |texts| texts.update(&key, |register| register.set(body))).await {
+    match domain.write(move |notes| notes.update(&key, |note| note.text().set(body))).await {
         Ok(written) => text("200 OK", &format!("{}\n", written.token)),
         Err(error) => failed(&error),
     }
 }
 
-async fn delete(domain: &Domain<Texts>, key: &str) -> Answer {
+/// Likewise.
+async fn add(domain: &Domain<Notes>, key: &str, body: &[u8]) -> Answer {
+    let Some(addition) = std::str::from_utf8(body).ok().and_then(Addition::parse) else {
+        return text(
+            "400 Bad Request",
+            "what is added is `tag=polite&count=2`; a tag has a-z, 0-9, -, ., _, ~\n",
+        );
+    };
     let key = key.to_owned();
-    match domain.write(move |texts| texts.remove(&key)).await {
+    match domain.transact(move |notes| addition.apply(notes, &key)).await {
+        Ok(written) => text("200 OK", &format!("{}\n", written.token)),
+        Err(TransactError::Aborted(overflow)) => text("409 Conflict", &format!("{overflow}\n")),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn delete(domain: &Domain<Notes>, key: &str) -> Answer {
+    let key = key.to_owned();
+    match domain.write(move |notes| notes.remove(&key)).await {
         Ok(written) if written.value => text("200 OK", &format!("{}\n", written.token)),
         Ok(_) => text("404 Not Found", "there is no such key\n"),
         Err(error) => failed(&error),

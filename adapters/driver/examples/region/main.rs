@@ -10,12 +10,21 @@
 //! ```text
 //! curl -X PUT --data 'hello' http://127.0.0.1:7480/domains/notes/greeting      # answers with a token
 //! curl 'http://127.0.0.1:7481/domains/notes/greeting?token=…'                  # in the other region, once it is there
+//! curl -d tag=polite -d count=2 http://127.0.0.1:7480/domains/notes/greeting   # a tag and a count, in one transaction
+//! curl http://127.0.0.1:7482/domains/notes/greeting/tags                       # or `/count`
+//! curl http://127.0.0.1:7482/digests/notes                                     # the same in regions that hold the same
 //! ```
 //!
-//! `config.rs` reads the file, `http.rs` answers, `page.rs` is the status page.
+//! A write is answered once it is on disk. Once the region can be asked it says where, in a line on standard output. It stops
+//! when it is told to by a signal, and with `--until-eof` also when its standard input ends: so does a region that another
+//! program started, and that is gone.
+//!
+//! `config.rs` reads the file, `note.rs` is what a domain holds, `http.rs` answers, `page.rs` is the status page. The example
+//! `three_regions` of the workspace, with `--processes`, runs three of these and kills one.
 
 mod config;
 mod http;
+mod note;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -28,40 +37,44 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftless::{LwwRegister, MergeMap};
 use driftless_node::{Domain, DomainConfig, DomainName, Node, NodeConfig};
 use driftless_store::FileStore;
 use driftless_tcp::{PolicySource, TcpConfig, Transport};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::config::RegionConfig;
-
-/// What a domain holds here: texts by key, of which the latest counts.
-pub(crate) type Texts = MergeMap<String, LwwRegister<String>>;
+use crate::note::Notes;
 
 /// A region that runs.
 pub(crate) struct Region {
     pub(crate) node: Node,
     pub(crate) links: Transport,
-    pub(crate) domains: BTreeMap<DomainName, Domain<Texts>>,
+    pub(crate) domains: BTreeMap<DomainName, Domain<Notes>>,
     pub(crate) metrics: PrometheusHandle,
+}
+
+/// What the program is asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Arguments {
+    config: PathBuf,
+    is_until_eof: bool,
 }
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
-    let path = match arguments() {
-        Ok(path) => path,
+    let arguments = match arguments(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
         Err(usage) => {
             eprintln!("{usage}");
             return ExitCode::FAILURE;
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let ran = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(path)));
+    let ran = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments)));
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -71,23 +84,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<PathBuf, &'static str> {
-    let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
-        (Some("--config"), Some(path), None) => Ok(path.into()),
-        _ => Err("usage: region --config FILE.toml"),
+fn arguments(given: impl Iterator<Item = String>) -> Result<Arguments, &'static str> {
+    const USAGE: &str = "usage: region --config FILE.toml [--until-eof]";
+    let (mut config, mut is_until_eof) = (None, false);
+    let mut given = given;
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--config" if config.is_none() => config = Some(given.next().ok_or(USAGE)?.into()),
+            "--until-eof" => is_until_eof = true,
+            _ => return Err(USAGE),
+        }
     }
+    Ok(Arguments { config: config.ok_or(USAGE)?, is_until_eof })
 }
 
-async fn run(path: PathBuf) -> Result<(), Box<dyn Error>> {
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let running = Running::start(RegionConfig::read(&path)?, metrics).await?;
-    tracing::info!(
-        "region {} runs; its status is at http://{}/",
-        running.region.node.config().region,
-        running.http
-    );
-    stopped().await?;
+    let running = Running::start(RegionConfig::read(&arguments.config)?, metrics).await?;
+    let (region, http) = (&running.region.node.config().region, running.http);
+    tracing::info!("region {region} runs; its status is at http://{http}/");
+    println!("region {region} runs at http://{http}/");
+    tokio::select! {
+        stopped = stopped() => stopped?,
+        () = ended(), if arguments.is_until_eof => {}
+    }
     tracing::info!("stopping");
     running.stop().await
 }
@@ -181,4 +201,15 @@ async fn stopped() -> std::io::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
+}
+
+/// Waits for the end of standard input.
+async fn ended() {
+    let (sender, end) = oneshot::channel::<()>();
+    // A thread of its own: it is waiting still when the program is stopped by a signal, and a runtime would wait for it.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(sender);
+    });
+    let _ = end.await;
 }

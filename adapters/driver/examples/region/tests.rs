@@ -85,6 +85,16 @@ async fn what_is_written_in_one_region_is_found_in_the_other_and_after_a_restart
         (200, "hällo".to_owned())
     );
     assert_eq!(ask(us.http, "GET", "/domains/notes", "").await, (200, "greeting\n".to_owned()));
+    let (status, token) =
+        ask(us.http, "POST", "/domains/notes/greeting", "tag=polite&count=2&tag=old&count=-5").await;
+    assert_eq!(status, 200);
+    let there = |part: &str| format!("/domains/notes/greeting/{part}?token={}", token.trim());
+    assert_eq!(ask(eu.http, "GET", &there("tags"), "").await, (200, "old\npolite\n".to_owned()));
+    assert_eq!(ask(eu.http, "GET", &there("count"), "").await, (200, "-3\n".to_owned()));
+    let digests =
+        [ask(eu.http, "GET", "/digests/notes", "").await, ask(us.http, "GET", "/digests/notes", "").await];
+    assert!(digests[0].0 == 200 && digests[0] == digests[1], "{digests:?}");
+    assert_ne!(digests[0], ask(eu.http, "GET", "/digests/private", "").await);
     // What no peer is granted is not there.
     assert_eq!(ask(eu.http, "PUT", "/domains/private/secret", "x").await.0, 200);
     assert_eq!(ask(us.http, "GET", "/domains/private/secret", "").await.0, 404);
@@ -100,7 +110,12 @@ async fn what_is_written_in_one_region_is_found_in_the_other_and_after_a_restart
         ("GET", "/domains/notes/nothing", 404),
         ("DELETE", "/domains/notes/nothing", 404),
         ("GET", "/domains/other/x", 404),
-        ("POST", "/domains/notes/x", 405),
+        ("POST", "/domains/notes", 405),
+        ("POST", "/domains/notes/greeting/tags", 405),
+        ("POST", "/domains/notes/x", 400),
+        ("GET", "/domains/notes/x/count", 404),
+        ("GET", "/domains/notes/greeting/size", 405),
+        ("GET", "/digests/other", 404),
         ("GET", "/domains/notes/greeting?token=x", 400),
         ("GET", "/nowhere", 404),
     ] {
@@ -172,5 +187,27 @@ fn a_file_that_is_not_understood_is_refused() {
         assert!(good.contains(from), "{from}");
         std::fs::write(&path, good.replace(from, to)).unwrap();
         assert!(RegionConfig::read(&path).is_err(), "{to}");
+    }
+}
+
+#[test]
+fn what_is_added_is_read_as_a_form() {
+    let parse = |form| note::Addition::parse(form).map(|addition| (addition.tags.join(" "), addition.count));
+    assert_eq!(parse("tag=a-1&count=2&tag=b&count=3"), Some(("a-1 b".to_owned(), 5)));
+    assert_eq!(parse("count=-1"), Some((String::new(), -1)));
+    for wrong in ["", "tag", "tag=", "tag=a+b", "tag=%20", "count=", "count=x", "tag=a&", "text=x"] {
+        assert_eq!(parse(wrong), None, "{wrong:?}");
+    }
+    assert_eq!(parse("count=9223372036854775807&count=1"), None);
+}
+
+#[test]
+fn the_command_line_is_read() {
+    let read = |line: &str| arguments(line.split_whitespace().map(str::to_owned));
+    let config = PathBuf::from("eu.toml");
+    assert_eq!(read("--config eu.toml"), Ok(Arguments { config: config.clone(), is_until_eof: false }));
+    assert_eq!(read("--until-eof --config eu.toml"), Ok(Arguments { config, is_until_eof: true }));
+    for wrong in ["", "--config", "--until-eof", "eu.toml", "--config a --config b"] {
+        assert!(read(wrong).is_err(), "{wrong:?}");
     }
 }
