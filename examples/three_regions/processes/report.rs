@@ -25,7 +25,10 @@ pub(crate) fn print(plan: &Plan, done: &Done) -> bool {
     );
     println!("  lag: from the acknowledgement in another region until it is read in this one.\n");
     let Done { ledgers, findings, faults, digests, settled, .. } = done;
-    let wrong: Vec<&String> = findings.iter().flat_map(|findings| &findings.wrong).chain(faults).collect();
+    let of_regions = findings.iter().zip(&REGIONS).flat_map(|(findings, region)| {
+        findings.wrong.iter().map(move |wrong| format!("in {}: {wrong}", region.name))
+    });
+    let wrong: Vec<String> = of_regions.chain(faults.iter().cloned()).collect();
     let all = ledgers.iter().flat_map(|ledger| &ledger.writes);
     let acknowledged = all.filter(|write| write.is_acknowledged);
     let texts = acknowledged.clone().filter(|write| write.change == Change::Text).count();
