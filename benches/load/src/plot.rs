@@ -15,8 +15,10 @@ const COLORS: [&str; 2] = ["#1a6fb5", "#c2571a"];
 struct Panel {
     title: &'static str,
     is_log: bool,
-    lines: &'static [(&'static str, fn(&Sample) -> f64)],
+    lines: &'static [(&'static str, Value)],
 }
+
+type Value = fn(&Sample) -> f64;
 
 const PANELS: [Panel; 3] = [
     Panel { title: "writes/s", is_log: false, lines: &[("", |sample| sample.writes as f64)] },
