@@ -160,7 +160,7 @@ mod tests {
             for (is_last, bytes) in parts(&frame, most) {
                 whole.extend(assembly.add(3, is_last, bytes, 256).unwrap());
             }
-            assert_eq!(whole, [frame.clone()], "{most}");
+            assert_eq!(whole, std::slice::from_ref(&frame), "{most}");
             // And it is ready for the next one.
             assert_eq!(assembly.add(4, true, frame.clone(), 256), Ok(Some(frame.clone())));
         }

@@ -1,8 +1,8 @@
 //! Sends the frames of a link to the peer's inbox, in their order.
 //!
 //! Messages are numbered, and a few may be under way at a time. When one of them is not stored it is sent again until it is, and
-//! then all that came after it: so each is in the inbox after those before it, if it is there at all. The receiver passes over what it has
-//! had, and what comes too early.
+//! then all that came after it: so each is in the inbox after those before it, if it is there at all. The receiver passes over
+//! what it has had, and what comes too early.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error as _;

@@ -17,28 +17,28 @@ impl Subjects {
         Self { prefix: prefix.to_owned(), cluster: cluster.simple().to_string(), own }
     }
 
-    fn from_to(&self, from: &str, to: &str, what: &str) -> String {
+    fn subject(&self, from: &str, to: &str, what: &str) -> String {
         format!("{}.{}.{to}.{from}.{what}", self.prefix, self.cluster)
     }
 
     /// Where this region's beats to a peer go.
     pub(crate) fn beats_to(&self, peer: &RegionName) -> String {
-        self.from_to(self.own.as_str(), peer.as_str(), "beat")
+        self.subject(self.own.as_str(), peer.as_str(), "beat")
     }
 
     /// Where all beats to this region come in.
     pub(crate) fn beats(&self) -> String {
-        self.from_to("*", self.own.as_str(), "beat")
+        self.subject("*", self.own.as_str(), "beat")
     }
 
     /// Where this region's frames to a peer go.
     pub(crate) fn frames_to(&self, peer: &RegionName) -> String {
-        self.from_to(self.own.as_str(), peer.as_str(), "frames")
+        self.subject(self.own.as_str(), peer.as_str(), "frames")
     }
 
     /// Where a peer's frames to this region come in.
     pub(crate) fn frames_from(&self, peer: &RegionName) -> String {
-        self.from_to(peer.as_str(), self.own.as_str(), "frames")
+        self.subject(peer.as_str(), self.own.as_str(), "frames")
     }
 
     /// Who has sent to such a subject, if it is one of those.

@@ -10,6 +10,7 @@ use crate::raw::inbox;
 use crate::regions::{config, until};
 use crate::server::{Server, free_port};
 use crate::shops::{Site, all_hold, count_everywhere};
+use crate::wire::{State, Wire};
 
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -140,34 +141,58 @@ async fn an_inbox_with_hardly_any_room_holds_writers_back_and_loses_nothing() {
     all_hold(&all, 300).await;
 }
 
-/// Two servers, of which the second is a leaf of the first. Each has a JetStream domain of its own.
-async fn hub_and_leaf() -> Option<(Server, Server, [String; 2])> {
+/// Two servers, of which the second is a leaf of the first. Each has a JetStream domain of its own. The wire between can be cut.
+async fn hub_and_leaf() -> Option<(Server, Server, Wire)> {
     let port = free_port();
-    let at_hub = "jetstream { store_dir: \"FOLDER\", domain: hub }\nserver_name: hub\n";
-    let at_leaf = "jetstream { store_dir: \"FOLDER\", domain: leaf }\nserver_name: leaf\n";
-    let listen = format!("{at_hub}leafnodes {{ listen: \"127.0.0.1:{port}\" }}");
-    let remote = format!(
-        "{at_leaf}leafnodes {{ reconnect: 1, remotes: [{{ url: \"nats-leaf://127.0.0.1:{port}\" }}] }}"
+    let wire = Wire::to(port).await;
+    // Otherwise a leaf comes to know of another way to the hub.
+    let hub = format!(
+        "jetstream {{ store_dir: \"FOLDER\", domain: hub }}\nserver_name: hub\n\
+         leafnodes {{ listen: \"127.0.0.1:{port}\", advertise: \"{}\" }}",
+        wire.address
     );
-    let (hub, leaf) = (Server::with(&listen).await?, Server::with(&remote).await?);
-    Some((hub, leaf, [listen, remote]))
+    let hub = Server::with(&hub).await?;
+    let leaf = format!(
+        "jetstream {{ store_dir: \"FOLDER\", domain: leaf }}\nserver_name: leaf\n\
+         leafnodes {{ reconnect: \"1s\", remotes: [{{ url: \"nats-leaf://{}\" }}] }}",
+        wire.address
+    );
+    Some((hub, Server::with(&leaf).await?, wire))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn regions_at_a_hub_and_at_a_leaf_converge_and_survive_a_cut() {
-    let Some((mut hub, leaf, [listening, _])) = hub_and_leaf().await else { return };
-    let eu = Site::open(config(&hub, "eu", &["us"]), MemoryStore::new()).await;
-    let us = Site::open(config(&leaf, "us", &["eu"]), MemoryStore::new()).await;
+    let Some((mut hub, leaf, wire)) = hub_and_leaf().await else { return };
+    let hasty = |server, name, peer| {
+        let mut config = config(server, name, &[peer]);
+        config.timing.silence = Duration::from_millis(700);
+        Site::open(config, MemoryStore::new())
+    };
+    let eu = hasty(&hub, "eu", "us").await;
+    let us = hasty(&leaf, "us", "eu").await;
     let both = [&eu, &us];
     count_everywhere(&both, 50, PAUSE).await;
     all_hold(&both, 100).await;
+    let mut total = 100;
+    let is_linked = |site: &Site| site.links.status().peers[0].link.is_some();
+    for state in [State::Cut, State::Silent, State::Cut] {
+        // In the middle of writing.
+        let chaos = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            wire.set(state);
+        };
+        tokio::join!(chaos, count_everywhere(&both, 50, PAUSE));
+        until("both see that the other is gone", || !is_linked(&eu) && !is_linked(&us)).await;
+        count_everywhere(&both, 10, PAUSE).await;
+        wire.set(State::Whole);
+        total += 120;
+        all_hold(&both, total).await;
+    }
     // The region at the leaf keeps its own server.
     hub.kill();
     count_everywhere(&both, 50, PAUSE).await;
-    assert_eq!((eu.total(), us.total()), (150, 150));
-    hub.configure(&listening);
     hub.run().await;
-    all_hold(&both, 200).await;
+    all_hold(&both, total + 100).await;
     // Each inbox is where its region is.
     let at_leaf = jetstream::new(async_nats::connect(leaf.url()).await.unwrap());
     assert!(at_leaf.get_stream(inbox("us")).await.is_ok() && at_leaf.get_stream(inbox("eu")).await.is_err());

@@ -11,3 +11,4 @@ mod server;
 mod servers;
 mod shops;
 mod trouble;
+mod wire;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use driftless_nats::{
     Credentials, NatsConfig, Policy, PolicySource, Reason, Security, ServerError, StartError, TlsFiles,
     Transport,
@@ -132,11 +132,51 @@ async fn an_inbox_that_is_set_up_otherwise_is_changed_or_its_setting_is_named() 
     let made = Config {
         name,
         subjects: vec!["x".to_owned()],
-        retention: async_nats::jetstream::stream::RetentionPolicy::WorkQueue,
+        retention: RetentionPolicy::WorkQueue,
         ..Config::default()
     };
     peer.jetstream.create_stream(&made).await.unwrap();
     let mut us = Region::start(config(&server, "us", &["eu"])).await;
+    let (at_eu, mut at_us) = (eu.connection().await, us.connection().await);
+    passes(&at_eu, &mut at_us, "x").await;
+}
+
+#[tokio::test]
+async fn an_inbox_that_an_operator_has_made_is_used_where_regions_may_not_make_any() {
+    let users = "jetstream: enabled\nauthorization { users: [\n\
+                 { user: operator, password: o },\n\
+                 { user: eu, password: e, permissions: { publish: { deny: [\n\
+                 \"$JS.API.STREAM.CREATE.>\", \"$JS.API.STREAM.UPDATE.>\" ] } } } ] }";
+    let Some(server) = Server::with(users).await else { return };
+    let login = |user: &str, name: &str, peer: &str| {
+        let credentials = Credentials::Password { user: user.to_owned(), password: user[..1].to_owned() };
+        let mut config = NatsConfig { credentials, ..config(&server, name, &[peer]) };
+        config.timing.answer = Duration::from_millis(500);
+        config
+    };
+    let mut us = Region::start(login("operator", "us", "eu")).await;
+    let mut eu = Region::start(login("eu", "eu", "us")).await;
+    // There is none, and it may not make one.
+    let reason = eu.fails("us", |reason| matches!(reason, Reason::Unfit(_))).await;
+    let is_named = matches!(&reason, Reason::Unfit(ServerError::Request { request: "make the inbox", .. }));
+    assert!(is_named, "{reason}");
+    let options = async_nats::ConnectOptions::with_user_and_password("operator".into(), "o".into());
+    let context = async_nats::jetstream::new(options.connect(server.url()).await.unwrap());
+    let limits = config(&server, "eu", &[]).limits;
+    let inbox = Config {
+        name: inbox("eu"),
+        subjects: vec![format!("{PREFIX}.eu.us.frames")],
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        discard_new_per_subject: true,
+        max_bytes: i64::try_from(limits.inbox_bytes).unwrap(),
+        max_messages_per_subject: limits.inbox_messages.into(),
+        max_age: Duration::from_secs(3600),
+        storage: StorageType::File,
+        num_replicas: 1,
+        ..Config::default()
+    };
+    context.create_stream(inbox).await.unwrap();
     let (at_eu, mut at_us) = (eu.connection().await, us.connection().await);
     passes(&at_eu, &mut at_us, "x").await;
 }

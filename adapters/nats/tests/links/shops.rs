@@ -34,10 +34,6 @@ impl Drop for Site {
 
 impl Site {
     pub(crate) async fn open(config: NatsConfig, store: MemoryStore) -> Self {
-        if std::env::var_os("DEBUG_LOG").is_some() {
-            let _ =
-                tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::DEBUG).try_init();
-        }
         let node =
             Node::new(NodeConfig { stall_ms: 2_000, ..NodeConfig::new(CLUSTER, config.region.as_str()) });
         let settings =

@@ -198,6 +198,36 @@ async fn a_full_inbox_holds_the_sender_back() {
 }
 
 #[tokio::test]
+async fn a_message_stays_in_the_inbox_until_its_frame_has_its_place() {
+    let Some(server) = Server::start().await else { return };
+    let (eu, mut peer) = eu_and_peer(&server).await;
+    drop(eu);
+    let mut narrow = config(&server, "eu", &["us"]);
+    narrow.limits.queue_frames = 2;
+    let mut eu = Region::start(narrow).await;
+    peer.links(&["orders"]).await;
+    let mut connection = eu.connection().await;
+    for _ in 0..10 {
+        peer.sends(b"x").await;
+    }
+    let remain = async |count: u64| {
+        soon("so many remain", async {
+            while waiting(&peer.jetstream, "eu").await > count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(waiting(&peer.jetstream, "eu").await, count);
+    };
+    remain(8).await;
+    for left in (0..8).rev() {
+        assert_eq!(soon("a frame", connection.incoming.recv()).await, Some(frame("orders", "x")));
+        remain(left).await;
+    }
+}
+
+#[tokio::test]
 async fn a_frame_that_is_larger_than_a_message_goes_in_parts() {
     let Some(server) = Server::with("jetstream: enabled\nmax_payload: 5000").await else { return };
     let (_eu, us, at_eu, mut at_us) = pair(&server).await;
