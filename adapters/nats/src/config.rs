@@ -133,7 +133,7 @@ pub struct Limits {
     pub fetch_messages: u16,
     /// How many messages to a peer may be under way to its inbox. 64 unless set.
     pub window_messages: usize,
-    /// How many bytes may. One frame more may be. 4 MiB unless set.
+    /// How many bytes may, and one message more. 4 MiB unless set.
     pub window_bytes: usize,
 }
 

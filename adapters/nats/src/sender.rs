@@ -135,10 +135,6 @@ impl Sender<'_> {
         self.from_node.close();
         let last = async {
             while let Some(frame) = self.from_node.recv().await {
-                while !self.has_room() {
-                    let stored = first(&mut self.window.messages).await;
-                    self.settle(stored).await?;
-                }
                 self.send(&frame).await?;
             }
             let farewell = match reason.farewell() {
@@ -171,6 +167,10 @@ impl Sender<'_> {
             return Err(Reason::TooLarge { bytes, most: self.most });
         }
         for (is_last, bytes) in parts(&frame.bytes, self.part_bytes) {
+            while !self.has_room() {
+                let stored = first(&mut self.window.messages).await;
+                self.settle(stored).await?;
+            }
             self.put(Content::Part { index, is_last, bytes }).await;
         }
         self.counted.add(frame.bytes.len());
