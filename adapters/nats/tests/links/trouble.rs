@@ -240,6 +240,17 @@ async fn a_frame_that_is_larger_than_a_message_goes_in_parts() {
 }
 
 #[tokio::test]
+async fn a_frame_may_have_more_parts_than_may_be_under_way() {
+    let Some(server) = Server::with("jetstream: enabled\nmax_payload: 2500").await else { return };
+    let (_eu, _us, at_eu, mut at_us) = pair(&server).await;
+    // Over 5,000, which is what the client library bears.
+    let large = Frame { domain: domain("orders"), bytes: vec![3; 14_000_000].into() };
+    soon("room", at_eu.outgoing.send(large.clone())).await.unwrap();
+    assert!(soon("a frame", at_us.incoming.recv()).await == Some(large));
+    passes(&at_eu, &mut at_us, "more").await;
+}
+
+#[tokio::test]
 async fn a_peer_that_falls_silent_is_given_up_and_one_that_begins_anew_is_linked_anew() {
     let Some(server) = Server::start().await else { return };
     let (eu, mut peer) = eu_and_peer(&server).await;
