@@ -192,20 +192,22 @@ async fn serve(
     let mut stop = shared.stop.clone();
     let ended = async {
         tokio::select! {
-            reason = watch.peer(mailbox, &stored_there, stored_here) => reason,
+            biased;
             reason = watch.list(&mut in_force) => reason,
+            reason = watch.peer(mailbox, &stored_there, stored_here) => reason,
             _ = line.wait_for(|line| line.breaks != breaks) => Reason::Disconnected,
             _ = stop.wait_for(|is_stopped| *is_stopped) => Reason::ShuttingDown,
         }
     };
     let mut ended = std::pin::pin!(ended);
     let handed_over = tokio::select! {
+        biased;
         // The node may take its time, and meanwhile much may change.
+        reason = &mut ended => Some(reason),
         sent = shared.sink.send(connection) => match sent {
             Ok(()) => None,
             Err(_) => Some(Reason::ByNode),
         },
-        reason = &mut ended => Some(reason),
     };
     if let Some(reason) = handed_over {
         watch.part(&reason).await;
@@ -214,12 +216,13 @@ async fn serve(
     let mut writing = std::pin::pin!(sender.run());
     let mut is_written = false;
     let reason = tokio::select! {
-        reason = receiver.run(consumer) => reason,
+        biased;
+        reason = &mut ended => reason,
         reason = &mut writing => {
             is_written = true;
             reason
         }
-        reason = &mut ended => reason,
+        reason = receiver.run(consumer) => reason,
     };
     // The node hears of it now, since the receiving side is gone, whatever the peer does.
     if reason.is_orderly() {

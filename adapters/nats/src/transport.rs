@@ -28,6 +28,9 @@ use crate::subjects::{Subjects, is_token};
 /// The least time of silence after which a peer may be taken for gone.
 const LEAST_SILENCE: Duration = Duration::from_millis(200);
 
+/// The longest time that makes sense.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// The least room in an inbox.
 const LEAST_INBOX_BYTES: u64 = 16 << 10;
 
@@ -236,6 +239,11 @@ fn check(config: &NatsConfig) -> Result<(), StartError> {
     let times = [timing.connect, timing.answer, timing.gap, timing.backoff_least, timing.reload];
     if times.contains(&Duration::ZERO) || timing.inbox_age < Duration::from_secs(1) {
         return refuse("a time to 0, or `inbox_age` to less than a second, with which nothing could be done");
+    }
+    let times =
+        times.into_iter().chain([timing.keep_alive, timing.silence, timing.farewell, timing.redelivery]);
+    if times.chain([timing.backoff_most, timing.settled, timing.inbox_age]).any(|time| time > LONGEST) {
+        return refuse("a time to more than a year, which is for ever");
     }
     Ok(())
 }

@@ -82,7 +82,11 @@ async fn a_server_without_jetstream_is_refused() {
 async fn settings_out_of_range_are_refused() {
     let Some(server) = Server::start().await else { return };
     type Change = fn(&mut NatsConfig);
-    let changes: [Change; 9] = [
+    let changes: [Change; 12] = [
+        // The end of such a time cannot be reckoned.
+        |config| config.timing.silence = Duration::MAX,
+        |config| config.timing.redelivery = Duration::MAX,
+        |config| config.limits.inbox_bytes = 1000,
         |config| config.prefix = "a.b".to_owned(),
         |config| config.prefix = String::new(),
         |config| config.servers = vec![],
