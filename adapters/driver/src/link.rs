@@ -139,9 +139,10 @@ impl Line {
     pub(crate) fn push(&self, frame: Frame) -> bool {
         let mut outbox = self.outbox();
         let bytes = outbox.bytes + frame.bytes.len();
+        // It may have been taken already: then its room is free until all else is, too.
         let largest = outbox.largest.max(frame.bytes.len());
         // The largest one is not counted: if it is too large by itself, it would be so again over the next connection.
-        if bytes - largest > self.most_bytes {
+        if bytes.saturating_sub(largest) > self.most_bytes {
             return false;
         }
         (outbox.bytes, outbox.largest) = (bytes, largest);
@@ -270,4 +271,29 @@ async fn read(
         }
     }
     "the transport ended it"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_frame_is_not_counted_and_what_waits_is_bounded() {
+        let line = Line::new(None, 1, 100);
+        let push = |bytes: usize| {
+            let domain = DomainName::new("shop").expect("a name");
+            line.push(Frame { domain, bytes: vec![0; bytes].into() })
+        };
+        assert!(push(50) && push(1_000) && push(50), "one of any size, and 100 bytes besides");
+        assert!(!push(1) && line.waiting_bytes() == 1_100);
+        assert_eq!(
+            [line.pop(), line.pop()].map(|frame| frame.map(|frame| frame.bytes.len())),
+            [Some(50), Some(1_000)]
+        );
+        assert!(push(60), "the room of the largest one is free");
+        assert_eq!(line.waiting_bytes(), 110);
+        assert!(push(990) && !push(1));
+        while line.pop().is_some() {}
+        assert!(push(100) && push(100) && !push(1), "once it is empty, it begins anew");
+    }
 }
