@@ -15,8 +15,9 @@ use crate::header;
 use crate::medium::{Behind, FileMedium, Medium};
 use crate::rows::{Kind, Reading, State, Writing};
 
-/// What redb may keep in memory. Records are read once, when the store is opened.
-pub(crate) const CACHE_BYTES: usize = 64 << 20;
+/// What redb may keep in memory. Records are read once, when the store is opened, so more than the pages of the trees' upper
+/// levels only makes the process larger.
+pub(crate) const CACHE_BYTES: usize = 4 << 20;
 
 /// As much is gathered before it is written, where many records go in one after another.
 pub(crate) const GATHERED_BYTES: usize = 4 << 20;
