@@ -15,16 +15,25 @@ if [ -x "$server" ]; then
     "$server" --version
     exit
 fi
+# One that is there already will do.
+if [ "$suite" = trixie ] && [ -x "${DRIFTLESS_NATS_SERVER:-}" ]; then
+    "$DRIFTLESS_NATS_SERVER" --version
+    exit
+fi
 if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
     echo "this needs apt and dpkg-deb; otherwise put any nats-server from 2.10 on into PATH" >&2
     exit 1
 fi
 
 # The archive that this machine uses, and the keys that it trusts.
-mirror="$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 2> /dev/null | head -n 1)"
+mirror="$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 2> /dev/null | head -n 1 || true)"
 if [ -z "$mirror" ]; then
     mirror="$(sed -nE 's/^(URIs:|deb)[[:space:]]+(\[[^]]*\][[:space:]]+)?([a-z+-]+:[^[:space:]]+).*/\3/p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2> /dev/null | head -n 1)"
+        /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2> /dev/null | head -n 1 || true)"
+fi
+if [ -z "$mirror" ]; then
+    echo "apt names no archive of Debian here; put any nats-server from 2.10 on into PATH, or name it in DRIFTLESS_NATS_SERVER" >&2
+    exit 1
 fi
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 

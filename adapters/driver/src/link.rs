@@ -57,6 +57,11 @@ impl Gate {
         self.engine.send(FromLink::Frame { link, bytes, room }).await.is_ok()
     }
 
+    /// Whether a frame goes alone.
+    fn is_all(&self, bytes: &Bytes) -> bool {
+        self.size(bytes) == self.room_bytes
+    }
+
     /// What is larger than all that there is takes all of it.
     fn size(&self, bytes: &Bytes) -> u32 {
         u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.room_bytes)
@@ -261,8 +266,8 @@ async fn read(
         };
         meters.frames_received.increment(1);
         meters.bytes_received.increment(bytes.len() as u64);
-        *is_stuck = match *is_stuck {
-            // It is not waited for again before it has taken one.
+        *is_stuck = match *is_stuck && !gate.is_all(&bytes) {
+            // It is not waited for again before it has taken one, unless only waiting gets the frame through.
             true => !gate.try_frame(*link, bytes),
             false => timeout(ENGINE_PATIENCE, gate.frame(*link, bytes)).await.is_err(),
         };

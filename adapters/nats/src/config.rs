@@ -125,9 +125,10 @@ pub struct Limits {
     pub frame_bytes: u32,
     /// How many frames may wait between a link and the node, in each direction. 64 unless set.
     pub queue_frames: usize,
-    /// The most bytes of the inbox; the server sets so many aside. 256 MiB unless set, and at least 16 KiB.
+    /// The most bytes that the messages of one peer may take in the inbox; the server sets so many aside for each. 64 MiB unless
+    /// set, and at least 16 KiB.
     pub inbox_bytes: u64,
-    /// How many messages of one peer may wait in it. 1,024 unless set.
+    /// How many messages of one peer may wait in it. 256 unless set. So a message has at most 256 KiB: a larger frame goes in parts.
     pub inbox_messages: u32,
     /// How many messages are taken from it at once, for each peer. 32 unless set.
     pub fetch_messages: u16,
@@ -202,8 +203,8 @@ impl Default for Limits {
         Self {
             frame_bytes: (16 << 20) + (64 << 10),
             queue_frames: 64,
-            inbox_bytes: 256 << 20,
-            inbox_messages: 1024,
+            inbox_bytes: 64 << 20,
+            inbox_messages: 256,
             fetch_messages: 32,
             window_messages: 64,
             window_bytes: 4 << 20,

@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{Context, ErrorCode};
 
-use crate::config::NatsConfig;
+use crate::config::{Limits, NatsConfig};
 use crate::name::RegionName;
 use crate::policy::Policy;
 use crate::server::ServerError;
@@ -71,14 +71,7 @@ pub(crate) async fn consumer(
     };
     let failed =
         |request, what: &dyn std::fmt::Display| ServerError::Request { request, what: what.to_string() };
-    match stream.delete_consumer(peer.as_str()).await.map_err(|error| (error.kind(), error)) {
-        Ok(_) => {}
-        Err((ConsumerErrorKind::JetStream(inner), _))
-            if inner.error_code() == ErrorCode::CONSUMER_NOT_FOUND => {}
-        Err((_, error)) => return Err(failed("take the consumer of the inbox away", &error)),
-    }
-    let purged = stream.purge().filter(wanted.filter_subject.clone()).await;
-    purged.map_err(|error| failed("empty the inbox of what is over", &error))?;
+    forget(stream, subjects, peer).await?;
     let made: PullConsumer = stream
         .create_consumer(wanted.clone())
         .await
@@ -94,19 +87,55 @@ pub(crate) async fn consumer(
     Ok(made)
 }
 
+/// What the server may add to a message: its subject, among others.
+const OVERHEAD_BYTES: u64 = 512;
+
+/// The least bytes that a message may have, whatever the limits are.
+const LEAST_MESSAGE_BYTES: u64 = 2048;
+
+/// The most bytes of a message in the inbox: so many of them as one peer may have there take no more than its part of it.
+pub(crate) fn message_bytes(limits: &Limits) -> u32 {
+    let bytes = limits.inbox_bytes / u64::from(limits.inbox_messages).max(1);
+    u32::try_from(bytes.clamp(LEAST_MESSAGE_BYTES, i32::MAX as u64)).unwrap_or(u32::MAX)
+}
+
+/// Throws away what is of a peer that is not listed any more.
+pub(crate) async fn forget(
+    stream: &Stream,
+    subjects: &Subjects,
+    peer: &RegionName,
+) -> Result<(), ServerError> {
+    let failed =
+        |request, what: &dyn std::fmt::Display| ServerError::Request { request, what: what.to_string() };
+    match stream.delete_consumer(peer.as_str()).await.map_err(|error| (error.kind(), error)) {
+        Ok(_) => {}
+        Err((ConsumerErrorKind::JetStream(inner), _))
+            if inner.error_code() == ErrorCode::CONSUMER_NOT_FOUND => {}
+        Err((_, error)) => return Err(failed("take the consumer of the inbox away", &error)),
+    }
+    let purged = stream.purge().filter(subjects.frames_from(peer)).await;
+    purged.map(drop).map_err(|error| failed("empty the inbox of what is over", &error))
+}
+
 fn stream_config(config: &NatsConfig, subjects: &Subjects, policy: &Policy) -> Config {
     let peers = policy.peers().map(|(peer, _)| peer).filter(|peer| **peer != config.region);
+    let peers: Vec<String> = peers.map(|peer| subjects.frames_from(peer)).collect();
+    let limits = &config.limits;
+    let messages = u64::from(limits.inbox_messages);
+    let of_one = messages.saturating_mul(u64::from(message_bytes(limits)) + OVERHEAD_BYTES);
+    let of_all = of_one.saturating_mul(peers.len().max(1) as u64);
     Config {
         name: subjects.inbox(),
         // Nobody else's messages are stored.
-        subjects: peers.map(|peer| subjects.frames_from(peer)).collect(),
+        subjects: peers,
         // What is acknowledged is gone.
         retention: RetentionPolicy::WorkQueue,
         // What does not fit is refused, so that its sender waits; and no peer takes the place of another.
         discard: DiscardPolicy::New,
         discard_new_per_subject: true,
-        max_bytes: i64::try_from(config.limits.inbox_bytes).unwrap_or(i64::MAX),
-        max_messages_per_subject: i64::from(config.limits.inbox_messages),
+        max_bytes: i64::try_from(of_all).unwrap_or(i64::MAX),
+        max_message_size: i32::try_from(message_bytes(limits)).unwrap_or(i32::MAX),
+        max_messages_per_subject: i64::from(limits.inbox_messages),
         max_age: config.timing.inbox_age,
         storage: StorageType::File,
         num_replicas: config.replicas,
@@ -127,6 +156,9 @@ fn check_stream(wanted: &Config, found: &Config) -> Result<(), ServerError> {
     same("discard_new_per_subject", &wanted.discard_new_per_subject, &found.discard_new_per_subject)?;
     same("max_bytes", &wanted.max_bytes, &found.max_bytes)?;
     same("max_msgs_per_subject", &wanted.max_messages_per_subject, &found.max_messages_per_subject)?;
+    same("max_msg_size", &wanted.max_message_size, &found.max_message_size)?;
+    same("max_msgs", &-1, &if found.max_messages <= 0 { -1 } else { found.max_messages })?;
+    same("republish", &false, &found.republish.is_some())?;
     same("max_age", &wanted.max_age, &found.max_age)?;
     same("storage", &wanted.storage, &found.storage)?;
     same("num_replicas", &wanted.num_replicas, &found.num_replicas)?;

@@ -218,11 +218,16 @@ async fn serve(
     let reason = tokio::select! {
         biased;
         reason = &mut ended => reason,
-        reason = &mut writing => {
-            is_written = true;
-            reason
-        }
-        reason = receiver.run(consumer) => reason,
+        // Neither of the two keeps the other from its turn.
+        reason = async {
+            tokio::select! {
+                reason = receiver.run(consumer) => reason,
+                reason = &mut writing => {
+                    is_written = true;
+                    reason
+                }
+            }
+        } => reason,
     };
     // The node hears of it now, since the receiving side is gone, whatever the peer does.
     if reason.is_orderly() {

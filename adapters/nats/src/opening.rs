@@ -58,7 +58,7 @@ pub(crate) async fn open(
         let breaks = line.wait_for(|line| line.is_up).await.map_or(0, |line| line.breaks);
         match prepare(shared, region, grants, breaks).await {
             Ok(ready) => {
-                let called = call(shared, region, mailbox, backoff, &ready, &mut in_force, &mut line).await;
+                let called = call(shared, region, mailbox, &ready, &mut in_force, &mut line).await;
                 if let Some((ours, theirs)) = called {
                     return Opened { ours, theirs, ready, in_force, line };
                 }
@@ -110,10 +110,8 @@ async fn prepare(
         }
     };
     let consumer = inbox::consumer(&stream, &shared.config, &shared.subjects, region).await?;
-    // Several have room in the inbox, so that a frame of any size gets through it.
-    let share = usize::try_from(shared.config.limits.inbox_bytes / 4).unwrap_or(usize::MAX);
-    let payload = shared.client.server_info().max_payload;
-    let message_bytes = u32::try_from(payload.min(share)).unwrap_or(u32::MAX);
+    let payload = u32::try_from(shared.client.server_info().max_payload).unwrap_or(u32::MAX);
+    let message_bytes = inbox::message_bytes(&shared.config.limits).min(payload);
     Ok(Ready { grants, breaks, jetstream, consumer, message_bytes })
 }
 
@@ -122,7 +120,6 @@ async fn call(
     shared: &Shared,
     region: &RegionName,
     mailbox: &mut mpsc::Receiver<Bytes>,
-    backoff: &mut Backoff,
     ready: &Ready,
     in_force: &mut watch::Receiver<InForce>,
     line: &mut watch::Receiver<Line>,
@@ -137,6 +134,10 @@ async fn call(
         message_bytes: ready.message_bytes,
         domains,
     };
+    // Of the beats alone: how often links are opened that do not last is another matter.
+    let timing = &shared.config.timing;
+    let seed = shared.config.seed ^ ours.ours.as_u64_pair().0;
+    let mut backoff = Backoff::new(timing.backoff_least, timing.backoff_most, seed);
     loop {
         shared.with_peer(region, |state| state.opening.attempts += 1);
         shared.say(region, ours.encode()).await;

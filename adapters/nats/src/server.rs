@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::AccountErrorKind;
-use async_nats::jetstream::{Context, ContextBuilder};
+use async_nats::jetstream::{Context, ContextBuilder, ErrorCode};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
@@ -18,6 +18,10 @@ use crate::subjects::Subjects;
 
 /// The oldest server that does what is needed. Older ones take settings that they do not know, and do not heed them.
 const OLDEST: (u64, u64) = (2, 10);
+
+/// How a server says that JetStream is switched off, for itself or for the account.
+const NOT_ENABLED: [ErrorCode; 2] =
+    [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT];
 
 /// How many messages may wait in a subscription. Beats are repeated; of the inbox no more is fetched than is borne.
 const SUBSCRIPTION_MESSAGES: usize = 4096;
@@ -247,7 +251,10 @@ pub(crate) async fn check_jetstream(jetstream: &Context) -> Result<(), ServerErr
     let what = error.to_string();
     Err(match error.kind() {
         AccountErrorKind::JetStreamUnavailable => ServerError::NoJetStream { what },
-        AccountErrorKind::JetStream(error) if error.code() == 503 => ServerError::NoJetStream { what },
+        // A cluster that has no leader yet is unavailable, too, and will be there.
+        AccountErrorKind::JetStream(error) if NOT_ENABLED.contains(&error.error_code()) => {
+            ServerError::NoJetStream { what }
+        }
         _ => ServerError::Request { request: "say how it is", what },
     })
 }

@@ -70,6 +70,11 @@ impl Shared {
         self.config.domains.iter().filter(|domain| grants.contains_key(domain)).cloned().collect()
     }
 
+    /// The peers that are or were listed.
+    pub(crate) fn known(&self) -> Vec<RegionName> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// What the list says of a peer.
     pub(crate) fn listed(&self, policy: &InForce, region: &RegionName) -> Result<Grants, Reason> {
         let policy: &Policy = policy.as_ref().map_err(|_| Reason::NoPolicy)?;

@@ -14,12 +14,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::beat::{MOST_DOMAINS, Said, farewell};
 use crate::config::{NatsConfig, Security};
+use crate::inbox;
 use crate::link::keep_linked;
 use crate::name::RegionName;
 use crate::observe::Observer;
 use crate::policy::{Policy, PolicyError};
 use crate::reason::Reason;
-use crate::server::{self, Line};
+use crate::server::{self, Line, ServerError};
 use crate::settings::{InForce, Loader, StartError};
 use crate::shared::{PeerState, Shared};
 use crate::status::{NatsLink, NatsPeer, NatsStatus, Opening};
@@ -111,7 +112,11 @@ impl Transport {
             server::check_version(&client).map_err(StartError::Server)?;
             // The server answers when it has seen to the subscription.
             let jetstream = server::jetstream(&config, &client);
-            server::check_jetstream(&jetstream).await.map_err(StartError::Server)?;
+            match server::check_jetstream(&jetstream).await {
+                Err(error @ ServerError::NoJetStream { .. }) => return Err(StartError::Server(error)),
+                Err(error) => tracing::warn!("{error}; it is tried again and again"),
+                Ok(()) => {}
+            }
         }
         if config.security == Security::PlainText {
             tracing::warn!("the connection to the server is in plain text, unless the server asks for TLS");
@@ -293,6 +298,17 @@ async fn keep_all_linked(shared: Arc<Shared>) {
                 links.spawn(keep_linked(Arc::clone(&shared), region.clone(), said));
             }
         }
+        if let Ok(policy) = &now {
+            let forgotten = tokio::select! {
+                _ = stop.wait_for(|is_stopped| *is_stopped) => break,
+                forgotten = forget_unlisted(&shared, policy) => forgotten,
+            };
+            if let Err(error) = forgotten {
+                tracing::warn!(
+                    "what is left in the inbox of peers that are not listed any more stays: {error}"
+                );
+            }
+        }
         tokio::select! {
             changed = in_force.changed() => if changed.is_err() {
                 return;
@@ -301,6 +317,22 @@ async fn keep_all_linked(shared: Arc<Shared>) {
         }
     }
     while links.join_next().await.is_some() {}
+}
+
+/// Takes the place in the inbox from peers that were listed and are not any more.
+async fn forget_unlisted(shared: &Shared, policy: &Policy) -> Result<(), ServerError> {
+    let mut unlisted = shared.known();
+    unlisted.retain(|region| policy.peer(region).is_none());
+    if unlisted.is_empty() || !shared.line.borrow().is_up {
+        return Ok(());
+    }
+    let _alone = shared.inbox.lock().await;
+    let jetstream = server::jetstream(&shared.config, &shared.client);
+    let stream = inbox::stream(&jetstream, &shared.config, &shared.subjects, policy).await?;
+    for region in &unlisted {
+        inbox::forget(&stream, &shared.subjects, region).await?;
+    }
+    Ok(())
 }
 
 async fn reload_again_and_again(shared: Arc<Shared>, loader: Arc<Mutex<Loader>>) {

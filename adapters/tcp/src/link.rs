@@ -114,11 +114,16 @@ impl Link {
             _ = stop.wait_for(|is_stopped| *is_stopped) => Reason::ShuttingDown,
             reason = reviewed.until_refused(&mut settings) => reason,
             reason = registered.end.recv() => reason.unwrap_or(Reason::Duplicate),
-            reason = read(&mut reading, shared, &ours, &theirs, &to_node, traffic, &region) => reason,
-            reason = &mut writing => {
-                written = Some(());
-                reason
-            }
+            // Neither of the two keeps the other from its turn.
+            reason = async {
+                tokio::select! {
+                    reason = read(&mut reading, shared, &ours, &theirs, &to_node, traffic, &region) => reason,
+                    reason = &mut writing => {
+                        written = Some(());
+                        reason
+                    }
+                }
+            } => reason,
         };
         // The node hears of it now, whatever the peer does.
         drop(to_node);

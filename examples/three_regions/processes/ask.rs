@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A region waits up to 5 s for what a token asks for; a machine may be busy.
+/// A region waits up to 15 s for what a token asks for; a machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.

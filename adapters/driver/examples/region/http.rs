@@ -17,7 +17,7 @@ use crate::{Region, page};
 const MOST_BYTES: usize = 1 << 20;
 
 /// How long a request may take to come, and how long a token is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The most keys of a list.
 const MOST_KEYS: usize = 1_000;

@@ -96,7 +96,7 @@ async fn a_server_that_forgets_all_is_made_use_of_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_that_a_server_loses_are_noticed_and_made_good() {
+async fn inboxes_that_are_emptied_now_and_then_lose_nothing() {
     let Some(server) = Server::start().await else { return };
     let sites = three(&server).await;
     let all = sites.each_ref();

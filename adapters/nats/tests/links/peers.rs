@@ -1,5 +1,6 @@
 //! The peer list is changed, or broken, while links are up.
 
+use std::future::IntoFuture;
 use std::path::Path;
 
 use driftless_nats::{NatsConfig, PolicyError, PolicySource, Reason};
@@ -98,6 +99,26 @@ async fn what_does_not_concern_a_peer_leaves_its_link_alone() {
     passes(&at_eu, &mut at_us, "y").await;
     assert!(eu.peer("us").link.is_some());
     assert_eq!(ap.links.status().peers.len(), 1, "it is no peer of its own");
+}
+
+#[tokio::test]
+async fn who_is_not_listed_any_more_has_no_place_in_the_inbox() {
+    let Some(server) = Server::start().await else { return };
+    let (mut eu, mut peer) = crate::raw::eu_and_peer(&server).await;
+    peer.links(&["orders"]).await;
+    let mut connection = eu.connection().await;
+    // The node takes nothing, so they stay there.
+    for _ in 0..200 {
+        peer.sends(b"x").await;
+    }
+    assert!(crate::raw::waiting(&peer.jetstream, "eu").await > 0);
+    eu.links.set_policy(list(&[("ap", BOTH)]));
+    crate::raw::empties(&peer.jetstream, "eu").await;
+    gone(&mut connection).await;
+    // And more of them is not taken.
+    let sent =
+        peer.jetstream.publish(format!("{}.eu.us.frames", crate::raw::PREFIX), "x".into()).await.unwrap();
+    assert!(soon("an answer", sent.into_future()).await.is_err());
 }
 
 #[tokio::test]

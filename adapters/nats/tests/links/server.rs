@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -38,9 +39,17 @@ fn program() -> Option<PathBuf> {
     found
 }
 
-/// A port that is free now.
+/// A port that is free now, and that no other test is given. It is below those that systems hand out by themselves: nobody takes
+/// it while its server is down.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + std::process::id() % 100 * 100;
+    loop {
+        let port = u16::try_from(first).unwrap() + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Server {
@@ -90,6 +99,9 @@ impl Server {
             assert!(is_there, "the server does not start:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // It is this one that listens there.
+        let child = self.child.as_mut().unwrap();
+        assert!(child.try_wait().unwrap().is_none(), "the server has ended:\n{}", self.log());
     }
 
     /// As the power does it: SIGKILL.

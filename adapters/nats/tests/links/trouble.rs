@@ -7,7 +7,7 @@ use async_nats::jetstream;
 use driftless_nats::{Limits, NatsConfig, Reason};
 use driftless_node::connection::Frame;
 
-use crate::raw::{PREFIX, beat, empties, eu_and_peer, inbox, waiting};
+use crate::raw::{PREFIX, Peer, beat, empties, eu_and_peer, inbox, waiting};
 use crate::regions::{Region, config, domain, frame, gone, pair, passes, soon, until};
 use crate::server::Server;
 
@@ -278,6 +278,35 @@ async fn a_peer_that_falls_silent_is_given_up_and_one_that_begins_anew_is_linked
     assert_eq!(soon("a frame", connection.incoming.recv()).await, Some(frame("orders", "last")));
     gone(&mut connection).await;
     eu.fails("us", |reason| reason.to_string().contains("it is shutting down")).await;
+}
+
+#[tokio::test]
+async fn links_that_do_not_last_are_opened_ever_less_often() {
+    let Some(server) = Server::start().await else { return };
+    let mut peer = Peer::new(&server).await;
+    let mut config = config(&server, "eu", &["us"]);
+    let least = Duration::from_millis(40);
+    let minute = Duration::from_secs(60);
+    let timing = &mut config.timing;
+    (timing.backoff_least, timing.backoff_most, timing.settled) = (least, minute, minute);
+    timing.silence = minute;
+    let mut eu = Region::start(config).await;
+    for round in 0..5 {
+        peer.links(&["orders"]).await;
+        let mut connection = eu.connection().await;
+        let ended = std::time::Instant::now();
+        // A domain that it has not offered.
+        peer.stores(peer.message(1, 1, 9, b"x")).await;
+        gone(&mut connection).await;
+        // It is not called, so all of the waiting time passes: half of it is fixed.
+        loop {
+            let heard = peer.hears().await;
+            if heard[8] == 1 && heard[11..27] != peer.theirs {
+                break;
+            }
+        }
+        assert!(ended.elapsed() >= least / 2 * 2_u32.pow(round), "{round}: {:?}", ended.elapsed());
+    }
 }
 
 #[tokio::test]
