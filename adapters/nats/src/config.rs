@@ -128,7 +128,8 @@ pub struct Limits {
     /// The most bytes that the messages of one peer may take in the inbox; the server sets so many aside for each. 64 MiB unless
     /// set, and at least 16 KiB.
     pub inbox_bytes: u64,
-    /// How many messages of one peer may wait in it. 256 unless set. So a message has at most 256 KiB: a larger frame goes in parts.
+    /// How many messages of one peer may wait in it. 256 unless set. So a message has at most 256 KiB: a larger frame goes in
+    /// parts.
     pub inbox_messages: u32,
     /// How many messages are taken from it at once, for each peer. 32 unless set.
     pub fetch_messages: u16,
