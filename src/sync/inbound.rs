@@ -22,6 +22,8 @@ pub(crate) struct Inbound<S> {
     pub(crate) is_gap: bool,
     /// When it was last told so, and where we were then.
     told_gap: Option<(u64, Place)>,
+    /// Whether what came last was refused, and will be for a while: its stamps are too far ahead.
+    pub(crate) is_refused: bool,
     /// The number of the last delta or chunk that completed something. Chunks up to it are of no use any more.
     done: u64,
 }
@@ -67,6 +69,7 @@ impl<S: Crdt> Inbound<S> {
             acknowledges: None,
             is_gap: false,
             told_gap: None,
+            is_refused: false,
             done: 0,
         }
     }
@@ -87,11 +90,13 @@ impl<S: Crdt> Inbound<S> {
     }
 
     /// Something is missing. The peer is told so once for each place: all that it has under way comes in vain now, and if it
-    /// started again for each of these, the same window would be sent again and again.
+    /// started again for each of these, the same window would be sent again and again. While it is refused, whole, the places
+    /// on the way to its end are no progress.
     pub(crate) fn miss(&mut self, now_ms: u64, merges: u64, config: &SyncConfig) {
         let place = (merges, self.gathered());
         let is_told = self.told_gap.is_some_and(|(told_ms, told)| {
-            told == place && (told_ms..told_ms.saturating_add(config.patience_ms)).contains(&now_ms)
+            (told == place || self.is_refused)
+                && (told_ms..told_ms.saturating_add(config.patience_ms)).contains(&now_ms)
         });
         if !is_told {
             self.told_gap = Some((now_ms, place));

@@ -132,6 +132,35 @@ fn chunks_that_overtake_each_other_or_come_twice_cost_little_more() {
 }
 
 #[test]
+fn a_transfer_that_is_refused_for_now_is_not_asked_for_again_and_again() {
+    const CHUNKS: usize = 90;
+    let mut net: Net<Texts> = Net::new(2, |_, config| {
+        config.chunk_bytes = 200;
+        config.window_bytes = 64_000;
+    });
+    // It was written while the clock was two minutes ahead: nobody takes that before then.
+    net.skew_ms[0] = 120_000;
+    for key in 0..500 {
+        net.write(0, |texts| texts.update(&key, |text| text.set(format!("the text of the row {key}"))));
+    }
+    net.skew_ms[0] = 0;
+    let mut count = 0;
+    net.fate = Box::new(move |from, _, bytes| {
+        let is_delta = from == 0 && bytes[0] == 2;
+        count += usize::from(is_delta);
+        // So many overtake each other, and for so long, that there seem to be gaps.
+        if is_delta && count % 3 == 1 { Fate::Late(400) } else { Fate::Arrives }
+    });
+    net.connect(0, 1);
+    net.run(40_000);
+    let sent = deltas(&net).len();
+    assert!(sent > CHUNKS && net.ends[1].replica().state().is_empty());
+    assert!(sent < 40 * CHUNKS, "{sent} chunks in 40 s");
+    net.run(200_000);
+    assert!(net.is_converged());
+}
+
+#[test]
 fn t27_writers_run_on_while_a_snapshot_is_sent() {
     let mut net = net();
     net.connect(0, 1);

@@ -396,12 +396,14 @@ impl<S: Crdt> Session<S> {
                 return Ok(());
             }
             Err(MergeError::TooFarAhead { id, stamp, .. }) => {
+                self.inbound.is_refused = true;
                 self.came_from_ahead(shared, now_ms, id, stamp);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         self.ahead = None;
+        self.inbound.is_refused = false;
         self.inbound.acknowledge(seq, true);
         shared.note_points(&points, &news);
         shared.note_last(&news);
