@@ -12,6 +12,7 @@ pub mod record;
 pub mod store;
 pub mod telemetry;
 
+mod backoff;
 mod config;
 mod domain;
 mod engine;
@@ -21,6 +22,7 @@ mod link;
 mod memory;
 mod node;
 mod opening;
+mod region;
 mod status;
 mod storing;
 mod write;
@@ -28,6 +30,7 @@ mod write;
 #[cfg(test)]
 mod copies;
 
+pub use backoff::Backoff;
 pub use config::{Clock, DomainConfig, NodeConfig};
 pub use connection::{Access, BadName, Connection, DomainName, Frame, Grants};
 pub use domain::{ConfirmError, Domain, ReissueError, WaitError};
@@ -36,6 +39,7 @@ pub use health::StoreFailure;
 pub use memory::MemoryStore;
 pub use node::{AttachError, Node, ShutdownError, Unstored};
 pub use opening::OpenError;
+pub use region::{BadRegion, RegionName};
 pub use status::{BlockingStatus, DomainStatus, LinkStatus, MemberStatus, NodeStatus, Notice, StoreStatus};
 pub use store::{Place, Record, Store, StoreError, StoreSize};
 pub use write::{Applied, NotDurable, Refused, TransactError, WriteError, Written};

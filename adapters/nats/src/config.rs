@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use driftless_node::RegionName;
 use driftless_node::connection::DomainName;
 use uuid::Uuid;
 
-use crate::name::RegionName;
 use crate::policy::PolicySource;
 
 /// How a [`Transport`](crate::Transport) is set up.

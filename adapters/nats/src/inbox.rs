@@ -8,9 +8,9 @@ use async_nats::jetstream::stream::{
     Config, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{Context, ErrorCode};
+use driftless_node::RegionName;
 
 use crate::config::{Limits, NatsConfig};
-use crate::name::RegionName;
 use crate::policy::Policy;
 use crate::server::ServerError;
 use crate::subjects::Subjects;

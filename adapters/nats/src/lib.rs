@@ -13,13 +13,11 @@
 //!
 //! `docs/nats.md` has the bytes, the server's configuration, what is logged and counted, and the limits.
 
-mod backoff;
 mod beat;
 mod config;
 mod inbox;
 mod link;
 mod message;
-mod name;
 mod observe;
 mod opening;
 mod policy;
@@ -34,7 +32,7 @@ mod subjects;
 mod transport;
 
 pub use config::{Credentials, Limits, NatsConfig, Security, Timing, TlsFiles};
-pub use name::{BadRegion, RegionName};
+pub use driftless_node::{BadRegion, RegionName};
 pub use policy::{Peer, Policy, PolicyError, PolicySource};
 pub use reason::{Farewell, Reason};
 pub use server::ServerError;

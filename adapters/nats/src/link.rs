@@ -9,15 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use driftless_node::connection::{Connection, DomainName, Grants};
+use driftless_node::{Backoff, RegionName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::Instrument;
 
-use crate::backoff::Backoff;
 use crate::beat::{Beat, Said, farewell};
 use crate::config::Timing;
 use crate::message::{HEAD_BYTES, Sessions};
-use crate::name::RegionName;
 use crate::observe::{self, Counted};
 use crate::opening::{Opened, Ready, open};
 use crate::reason::Reason;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::name::RegionName;
+use driftless_node::RegionName;
+
 use crate::reason::Reason;
 
 /// How often a message of one kind is logged at most: whoever knocks must not fill the disk.

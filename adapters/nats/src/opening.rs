@@ -4,14 +4,13 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::PullConsumer;
 use bytes::Bytes;
 use driftless_node::connection::{DomainName, Grants};
+use driftless_node::{Backoff, RegionName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use crate::backoff::Backoff;
 use crate::beat::{Beat, Said, farewell};
 use crate::inbox;
-use crate::name::RegionName;
 use crate::observe;
 use crate::reason::Reason;
 use crate::server::{self, Line, ServerError};

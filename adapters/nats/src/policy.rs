@@ -5,11 +5,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use driftless_node::RegionName;
 use driftless_node::connection::{Access, DomainName, Grants};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-
-use crate::name::RegionName;
 
 /// The peer list: who may link, and which domains each may read, or read and write. Whoever is not in it is refused.
 ///

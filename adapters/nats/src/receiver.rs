@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Stream;
 use bytes::Bytes;
+use driftless_node::RegionName;
 use driftless_node::connection::{DomainName, Frame};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
@@ -13,7 +14,6 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::{Limits, Timing};
 use crate::message::{Assembly, BadPart, Content, Message, Sessions};
-use crate::name::RegionName;
 use crate::observe::{Counted, Dropped, Observer};
 use crate::reason::Reason;
 use crate::shared::Traffic;

@@ -16,13 +16,12 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, Context, ErrorCode};
 use bytes::Bytes;
 use driftless_node::connection::{DomainName, Frame};
+use driftless_node::{Backoff, RegionName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::backoff::Backoff;
 use crate::config::{Limits, Timing};
 use crate::message::{Content, Message, Sessions, parts};
-use crate::name::RegionName;
 use crate::observe::{self, Counted};
 use crate::reason::{Farewell, Reason};
 use crate::shared::Traffic;

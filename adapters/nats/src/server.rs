@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_nats::jetstream::context::AccountErrorKind;
 use async_nats::jetstream::{Context, ContextBuilder, ErrorCode};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use driftless_node::Backoff;
 use tokio::sync::watch;
 
-use crate::backoff::Backoff;
 use crate::config::{Credentials, NatsConfig, Security, TlsFiles};
 use crate::observe::Observer;
 use crate::settings::StartError;

@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use async_nats::Client;
 use bytes::Bytes;
+use driftless_node::RegionName;
 use driftless_node::connection::{Connection, DomainName, Grants};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::NatsConfig;
-use crate::name::RegionName;
 use crate::observe::Observer;
 use crate::policy::Policy;
 use crate::reason::Reason;

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::name::RegionName;
+use driftless_node::RegionName;
+
 use crate::policy::PolicyError;
 use crate::reason::Reason;
 

@@ -1,8 +1,7 @@
 //! The subjects and names of a cluster at the servers. `docs/nats.md` lists them.
 
+use driftless_node::RegionName;
 use uuid::Uuid;
-
-use crate::name::RegionName;
 
 /// The subjects and names of a cluster, as seen by one of its regions.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subscriber;
+use driftless_node::RegionName;
 use driftless_node::connection::Connection;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
@@ -16,7 +17,6 @@ use crate::beat::{MOST_DOMAINS, Said, farewell};
 use crate::config::{NatsConfig, Security};
 use crate::inbox;
 use crate::link::keep_linked;
-use crate::name::RegionName;
 use crate::observe::Observer;
 use crate::policy::{Policy, PolicyError};
 use crate::reason::Reason;

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use driftless_node::RegionName;
 use driftless_node::connection::DomainName;
 use uuid::Uuid;
 
-use crate::name::RegionName;
-use crate::policy::PolicySource;
+use crate::policy::{PolicySource, identity_of};
 
 /// How a [`Transport`](crate::Transport) is set up.
 ///
@@ -135,7 +135,7 @@ impl TcpConfig {
         policy: PolicySource,
     ) -> Self {
         Self {
-            identity: region.identity(),
+            identity: identity_of(&region),
             region,
             cluster,
             domains,

@@ -5,13 +5,14 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use driftless_node::RegionName;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::name::RegionName;
+use crate::policy::identity_of;
 
 /// How long the authority is valid.
 const AUTHORITY_DAYS: u32 = 3650;
@@ -84,7 +85,7 @@ pub fn make(folder: &Path, regions: &[RegionName], days: u32) -> Result<(), Deve
     for region in regions {
         let [certificate, key] = files(region);
         let pair = KeyPair::generate().map_err(certificate_error)?;
-        let mut params = CertificateParams::new([region.identity()]).map_err(certificate_error)?;
+        let mut params = CertificateParams::new([identity_of(region)]).map_err(certificate_error)?;
         params.distinguished_name = named(&format!("driftless region {region}"));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // A region is dialed, and dials.

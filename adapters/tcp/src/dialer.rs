@@ -5,14 +5,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use driftless_node::{Backoff, RegionName};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
-use crate::backoff::Backoff;
 use crate::handshake::dial;
 use crate::link::Link;
-use crate::name::RegionName;
 use crate::observe;
 use crate::shared::Shared;
 use crate::status::Dialing;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use driftless_node::RegionName;
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -13,7 +14,6 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::frame::Reader;
 use crate::link::{Link, Stream, close, part};
-use crate::name::RegionName;
 use crate::policy::{Peer, Policy};
 use crate::preface::{Hello, refusal};
 use crate::reason::Reason;

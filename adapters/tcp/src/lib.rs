@@ -14,7 +14,6 @@
 //! With the feature `development` (on unless switched off) there are an authority and certificates for trying things out:
 //! [`development::make`], and the program `driftless-cert`.
 
-mod backoff;
 mod certificate;
 mod config;
 #[cfg(feature = "development")]
@@ -23,7 +22,6 @@ mod dialer;
 mod frame;
 mod handshake;
 mod link;
-mod name;
 mod observe;
 mod policy;
 mod preface;
@@ -36,8 +34,8 @@ mod tls;
 mod transport;
 
 pub use config::{CertificateFiles, Limits, Security, TcpConfig, Timing};
-pub use name::{BadRegion, RegionName};
-pub use policy::{Peer, Policy, PolicyError, PolicySource};
+pub use driftless_node::{BadRegion, RegionName};
+pub use policy::{Peer, Policy, PolicyError, PolicySource, identity_of};
 pub use reason::{Farewell, Reason};
 pub use registry::Direction;
 pub use settings::{ReloadError, StartError};

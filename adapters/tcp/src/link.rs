@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
+use driftless_node::RegionName;
 use driftless_node::connection::{Connection, DomainName, Frame, Grants};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::frame::{Reader, Received, keep_alive_every, put_farewell, put_frame, put_keep_alive};
-use crate::name::RegionName;
 use crate::observe;
 use crate::preface::Hello;
 use crate::reason::{Farewell, Reason};

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::name::RegionName;
+use driftless_node::RegionName;
+
 use crate::reason::Reason;
 use crate::registry::Direction;
 

@@ -5,11 +5,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use driftless_node::RegionName;
 use driftless_node::connection::{Access, DomainName, Grants};
 use rustls_pki_types::DnsName;
 use serde::Deserialize;
-
-use crate::name::RegionName;
 
 /// The peer list: who may connect, and which domains each may read, or read and write. Whoever is not in it is refused.
 ///
@@ -115,10 +114,15 @@ enum AccessWord {
     ReadWrite,
 }
 
+/// The domain name that stands in a region's certificate unless another is set: `NAME.driftless.internal`.
+pub fn identity_of(region: &RegionName) -> String {
+    format!("{region}.driftless.internal")
+}
+
 impl Peer {
     /// A peer that is waited for, with the identity that goes with its name.
     pub fn new(region: &RegionName, grants: Grants) -> Self {
-        Self { addresses: Vec::new(), identity: region.identity(), grants }
+        Self { addresses: Vec::new(), identity: identity_of(region), grants }
     }
 }
 

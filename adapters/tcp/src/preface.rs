@@ -1,10 +1,10 @@
 //! What both sides say of themselves before the first frame. `docs/tcp.md` has it byte by byte.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use driftless_node::RegionName;
 use driftless_node::connection::DomainName;
 use uuid::Uuid;
 
-use crate::name::RegionName;
 use crate::reason::{Farewell, Reason};
 
 /// The bytes that each side begins with.

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::io;
 
+use driftless_node::RegionName;
 use driftless_node::connection::DomainName;
-
-use crate::name::RegionName;
 
 /// Why a connection was refused, or came to an end. Nothing of the data changed by it; a peer that is dialed is dialed again.
 #[derive(Clone, Debug, PartialEq, Eq)]

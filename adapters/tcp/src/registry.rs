@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use driftless_node::RegionName;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Limits;
-use crate::name::RegionName;
 use crate::reason::Reason;
 
 /// Which side dialed.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use driftless_node::RegionName;
 use driftless_node::connection::{Connection, DomainName, Grants};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::config::{Limits, Timing};
-use crate::name::RegionName;
 use crate::observe::Observer;
 use crate::preface::Hello;
 use crate::registry::{Handshakes, Registry};

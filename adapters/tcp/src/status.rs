@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use crate::name::RegionName;
+use driftless_node::RegionName;
+
 use crate::policy::PolicyError;
 use crate::reason::Reason;
 use crate::registry::Direction;

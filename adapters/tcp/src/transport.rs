@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use driftless_node::RegionName;
 use driftless_node::connection::Connection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -15,7 +16,6 @@ use tokio::time::{sleep, timeout};
 use crate::config::{Security, TcpConfig};
 use crate::dialer::{dial_all, spawn};
 use crate::handshake::accept;
-use crate::name::RegionName;
 use crate::policy::Policy;
 use crate::preface::MOST_DOMAINS;
 use crate::reason::Reason;

@@ -1,11 +1,24 @@
-//! How long to wait before trying again.
+//! How long a transport waits before it tries again.
 
 use std::time::Duration;
 
 /// Waiting times that double up to a limit. Of each, half is fixed and half is random, so that peers that lost each other at the
 /// same moment do not come back at the same moment.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+///
+/// use driftless_node::Backoff;
+///
+/// let (least, most) = (Duration::from_millis(100), Duration::from_secs(10));
+/// let mut backoff = Backoff::new(least, most, 7);               // a random number
+/// assert!(backoff.wait() <= least && backoff.wait() <= 2 * least);
+/// backoff.reset();
+/// assert!(backoff.wait() <= least && Backoff::nth(least, most, 7, 2) <= 2 * least);
+/// ```
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     least: Duration,
     most: Duration,
     step: u32,
@@ -13,12 +26,13 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn new(least: Duration, most: Duration, seed: u64) -> Self {
+    /// Waiting times from the least to the most, with a seed for what is random of them.
+    pub fn new(least: Duration, most: Duration, seed: u64) -> Self {
         Self { least, most: most.max(least), step: 0, random: seed }
     }
 
     /// The next waiting time.
-    pub(crate) fn wait(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         let doubled = self.least.saturating_mul(1_u32.checked_shl(self.step).unwrap_or(u32::MAX));
         self.step = self.step.saturating_add(1);
         let whole = doubled.min(self.most);
@@ -27,14 +41,14 @@ impl Backoff {
     }
 
     /// A waiting time of a row, from 1, where none of the others is known.
-    pub(crate) fn nth(least: Duration, most: Duration, seed: u64, number: usize) -> Duration {
+    pub fn nth(least: Duration, most: Duration, seed: u64, number: usize) -> Duration {
         let step = u32::try_from(number.saturating_sub(1)).unwrap_or(u32::MAX);
         let seed = seed ^ u64::from(step).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self { step, ..Self::new(least, most, seed) }.wait()
     }
 
     /// All is well: the next waiting time is the least.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.step = 0;
     }
 

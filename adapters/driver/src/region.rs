@@ -1,26 +1,23 @@
-//! The name of a region, and the name by which a certificate proves it.
+//! The name of a region, as transports tell peers apart by it.
 
 use std::fmt;
 use std::sync::Arc;
 
 /// The name of a region: 1 to 63 lower case letters, digits and `-`, which neither begins nor ends it.
 ///
-/// It is a label of a domain name, so that a certificate can bear it.
+/// It is a label of a domain name, so that a certificate can bear it, and a token of a subject of NATS.
 ///
 /// # Example
 /// ```
-/// use driftless_tcp::RegionName;
+/// use driftless_node::RegionName;
 ///
 /// let eu = RegionName::new("eu-west")?;
-/// assert_eq!((eu.as_str(), eu.identity().as_str()), ("eu-west", "eu-west.driftless.internal"));
+/// assert_eq!(eu.as_str(), "eu-west");
 /// assert!(RegionName::new("EU west").is_err());
-/// # Ok::<(), driftless_tcp::BadRegion>(())
+/// # Ok::<(), driftless_node::BadRegion>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegionName(Arc<str>);
-
-/// What follows the name of a region in a certificate, unless another identity is set.
-pub(crate) const SUFFIX: &str = "driftless.internal";
 
 impl RegionName {
     /// The most bytes of a name: those of a label of a domain name.
@@ -46,11 +43,6 @@ impl RegionName {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The domain name that stands in this region's certificate unless another is set: `NAME.driftless.internal`.
-    pub fn identity(&self) -> String {
-        format!("{}.{SUFFIX}", self.0)
     }
 }
 
