@@ -261,8 +261,13 @@ impl<S: Crdt> Replica<S> {
         if let Some((newest, _)) = renamer.events.stamps.last() {
             held.vector.raise(renamer.events.successor(*newest));
         }
-        // What was forgotten was stable, and so was all before the oldest fork point.
         held.vector.lower(former, after);
+        // Who was alone has forgotten its own removals at once: also those that others have yet to hear of, by their new name.
+        let forgotten = held.dropped.time(former);
+        if forgotten > after {
+            held.dropped.lower(former, after);
+            held.dropped.raise(renamer.events.successor(forgotten));
+        }
         Ok(Delta {
             implied: Vec::new(),
             closed: Closed::These(held.links.implied(&held.vector, |_| true)),

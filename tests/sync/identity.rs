@@ -221,6 +221,57 @@ fn who_is_alone_in_its_cluster_does_not_take_its_commits_for_those_of_its_clone(
 }
 
 #[test]
+fn what_a_copy_removed_and_forgot_while_it_was_alone_is_removed_everywhere_once_it_has_another_id() {
+    // Whichever of the two writes later has the higher stamps.
+    for is_removed_last in [false, true] {
+        let mut net: Net<Accounts> = Net::new(3, |_, _| {});
+        let config = SyncConfig::new(CLUSTER, member(0), "region-0");
+        net.ends[2] = Endpoint::new(Replica::new(id(0), Config::default()), config);
+        for at in [0, 2] {
+            net.ends[at].found(net.now_ms).expect("it is legal");
+            visit(&mut net, at, 8, "before", 1);
+            // Nothing is counted in it: what was, a removal says again whatever was forgotten.
+            net.write(at, |accounts| accounts.update(&7, |account| account.owner().set("before".to_owned())));
+        }
+        let remove = |net: &mut Net<Accounts>| {
+            net.run(1_000);
+            net.write(0, |accounts| accounts.remove(&7));
+            // Nobody else is a member: nobody has to be told, as far as it knows.
+            let clock = net.clock(0) + 1_000;
+            net.ends[0].tick(clock);
+            assert_eq!(net.ends[0].replica().state().rows(), 1);
+        };
+        let write = |net: &mut Net<Accounts>| {
+            net.run(1_000);
+            visit(net, 2, 9, "copy", 2);
+        };
+        if is_removed_last {
+            write(&mut net);
+            remove(&mut net);
+        } else {
+            remove(&mut net);
+            write(&mut net);
+        }
+        net.connect(2, 1);
+        net.run(3_000);
+        net.connect(0, 1);
+        net.run(3_300);
+        assert!(answer(&mut net, 0, FRESH), "{is_removed_last}");
+        // Sooner than it forgets anything else, and than any audit.
+        net.run(200);
+        assert!(net.is_converged(), "{is_removed_last}");
+        for end in &net.ends {
+            let accounts = end.replica().state();
+            assert_eq!(
+                (accounts.get(&7).is_some(), accounts.get(&9).is_some()),
+                (false, true),
+                "{is_removed_last}"
+            );
+        }
+    }
+}
+
+#[test]
 fn two_copies_that_meet_find_each_other_out() {
     let mut net = cloned(3, 2);
     visit(&mut net, 0, 7, "original", 1);
