@@ -128,8 +128,10 @@ impl<S: Subject> World<S> {
         if count == 0 || count == self.processes[slot].inputs.len() {
             return Ok(());
         }
-        // Who was restarted since does not remember what it was told of its commits.
-        if self.processes.iter().any(|process| process.opened_ms > then_ms) {
+        // Who was restarted since does not remember what it was told of its commits; nor does who will be.
+        let forgets =
+            |process: &Process<S>| process.opened_ms > then_ms || matches!(process.stage, Stage::Down);
+        if self.processes.iter().any(forgets) {
             return Ok(());
         }
         let machine = self.replayed(slot, count)?;

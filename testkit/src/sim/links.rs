@@ -25,7 +25,11 @@ impl<S: Subject> World<S> {
         let pairs = (0..count).flat_map(|one| (one + 1..count).map(move |other| (one, other)));
         let pairs = pairs.filter(|(one, other)| match self.plan.setting.topology {
             Topology::Mesh => true,
-            Topology::Star => *one == 0,
+            // A copy of the one in the middle is not connected with that, but with all others.
+            Topology::Star => {
+                let member = |place: usize| self.processes[heard[place]].member;
+                *one == 0 || [*one, *other].map(member).contains(&member(0))
+            }
             Topology::Ring => other - one == 1 || (*one == 0 && *other == count - 1),
         });
         let pairs = pairs.map(|(one, other)| (heard[one], heard[other]));
