@@ -245,7 +245,17 @@ fn bytes(input: &Input<'_>) -> TokenStream {
             #ident: if bitmap >> #number & 1 == 1 { #local.next().unwrap_or_else(#of::bottom) } else { #of::bottom() }
         }
     });
-    let canonical = each(input, |Field { ident, of, .. }| code!(#of::canonical(&self.#ident, canonical);));
+    let live = each(
+        input,
+        |Field { ident, of, number, .. }| code!(u64::from(#of::is_live(&self.#ident)) << #number),
+    );
+    let canonical = each(input, |Field { ident, of, number, .. }| {
+        code! {
+            if live >> #number & 1 == 1 {
+                #of::canonical(&self.#ident, canonical);
+            }
+        }
+    });
     let known = u64::MAX >> (u64::BITS as usize - input.fields.len());
     code! {
         fn note_events(&self, events: &mut ::driftless::derived::Events) {
@@ -283,6 +293,9 @@ fn bytes(input: &Input<'_>) -> TokenStream {
         }
 
         fn canonical(&self, canonical: &mut ::driftless::derived::Canonical<'_>) {
+            // A release that has more fields, of which none is written, gives the same bytes.
+            let live: u64 = #(#live)|*;
+            canonical.uint(live);
             #(#canonical)*
         }
     }

@@ -10,8 +10,8 @@ const MOST: usize = 4096;
 /// The name of a field, and what describes it.
 type Described = (&'static str, fn(&mut Schema));
 
-/// The shape of a state, place by place. Two replicas that exchange data must have the same; the types of keys and of plain
-/// values are not part of it.
+/// The shape of a state, place by place. Two replicas that exchange data must have the same, but for [appended](conflict)
+/// fields; the types of keys and of plain values are not part of it.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct Schema {
@@ -61,16 +61,45 @@ impl Schema {
     }
 
     pub(crate) fn hash(&self) -> u64 {
-        xxh3_64(self.places.join("\n").as_bytes())
+        hash_of(&self.places)
     }
 }
 
-/// The first place at which two shapes differ: what stands there on each side.
-pub(crate) fn difference(ours: &[String], theirs: &[String]) -> Option<(String, String)> {
-    let end = "the end".to_owned();
-    let at = (0..ours.len().max(theirs.len())).find(|place| ours.get(*place) != theirs.get(*place))?;
-    let shown = |places: &[String]| places.get(at).unwrap_or(&end).clone();
-    Some((shown(ours), shown(theirs)))
+/// A hash of a shape.
+pub(crate) fn hash_of(places: &[String]) -> u64 {
+    xxh3_64(places.join("\n").as_bytes())
+}
+
+/// The first place at which data of two shapes cannot be exchanged: what stands there on each side. A struct may have more
+/// fields on one side, after those that both have: nothing is said of them to who does not know them, until they are written.
+pub(crate) fn conflict(ours: &[String], theirs: &[String]) -> Option<(String, String)> {
+    conflict_below(ours, theirs, 0)
+}
+
+/// The same of what stands below a path of `above` bytes, with which all these places begin.
+fn conflict_below(mut ours: &[String], mut theirs: &[String], above: usize) -> Option<(String, String)> {
+    while let (Some(one), Some(other)) = (ours.first(), theirs.first()) {
+        let step = step_of(one, above);
+        if step_of(other, above) != step || step.is_none() && one != other {
+            return Some((one.clone(), other.clone()));
+        }
+        let Some(step) = step else { return None };
+        let are_below = |place: &&String| step_of(place, above) == Some(step);
+        let (ours_below, ours_after) = ours.split_at(ours.iter().take_while(are_below).count());
+        let (theirs_below, theirs_after) = theirs.split_at(theirs.iter().take_while(are_below).count());
+        if let Some(conflict) = conflict_below(ours_below, theirs_below, above.saturating_add(step.len())) {
+            return Some(conflict);
+        }
+        (ours, theirs) = (ours_after, theirs_after);
+    }
+    None
+}
+
+/// The step of a place's path after its first `above` bytes, a field or the values of a map. `None` if the path ends there.
+fn step_of(place: &str, above: usize) -> Option<&str> {
+    let rest = place.get(above..)?.split(' ').next()?;
+    let end = rest.char_indices().skip(1).find(|(_, char)| matches!(char, '.' | '['));
+    rest.get(..end.map_or(rest.len(), |(end, _)| end)).filter(|step| !step.is_empty())
 }
 
 #[cfg(test)]
@@ -118,13 +147,87 @@ mod tests {
         assert_eq!(shape::<Counter>().places(), [". counter"]);
     }
 
+    fn conflict_of<A: Crdt, B: Crdt>() -> Option<[String; 2]> {
+        conflict(shape::<A>().places(), shape::<B>().places()).map(|(ours, theirs)| [ours, theirs])
+    }
+
+    #[derive(driftless::Crdt)]
+    struct Renamed {
+        title: LwwRegister<String>,
+        finished: Flag,
+    }
+
+    #[derive(driftless::Crdt)]
+    struct Retyped {
+        title: LwwRegister<String>,
+        done: Counter,
+    }
+
+    #[derive(driftless::Crdt)]
+    struct First {
+        title: LwwRegister<String>,
+    }
+
+    #[derive(driftless::Crdt)]
+    struct Nested {
+        first: First,
+        times: Counter,
+    }
+
+    #[derive(driftless::Crdt)]
+    struct Grown {
+        first: Renamed,
+        times: Counter,
+        seen: Flag,
+    }
+
+    #[derive(driftless::Crdt)]
+    struct Turned {
+        times: Counter,
+        first: First,
+    }
+
     #[test]
-    fn two_shapes_differ_where_their_types_do() {
+    fn two_shapes_are_in_conflict_where_their_types_are() {
         let (ours, theirs) = (shape::<MergeMap<u8, Flag>>(), shape::<MergeMap<u8, Counter>>());
         assert_ne!(ours.hash(), theirs.hash());
-        let expected = ("[] flag".to_owned(), "[] counter".to_owned());
-        assert_eq!(difference(ours.places(), theirs.places()), Some(expected));
-        assert_eq!(difference(ours.places(), ours.places()), None);
+        let places = |ours: &str, theirs: &str| Some([ours.to_owned(), theirs.to_owned()]);
+        assert_eq!(
+            conflict_of::<MergeMap<u8, Flag>, MergeMap<u8, Counter>>(),
+            places("[] flag", "[] counter")
+        );
+        assert_eq!(conflict_of::<Flag, Counter>(), places(". flag", ". counter"));
+        assert_eq!(conflict_of::<Flag, First>(), places(". flag", ".title register"));
+        assert_eq!(conflict_of::<Flag, MergeMap<u8, Flag>>(), places(". flag", "[] flag"));
+        assert_eq!(conflict_of::<Renamed, Task>(), places(".finished flag", ".done flag"));
+        assert_eq!(conflict_of::<Retyped, Task>(), places(".done counter", ".done flag"));
+        assert_eq!(conflict_of::<Turned, Nested>(), places(".times counter", ".first.title register"));
+        assert_eq!(
+            conflict_of::<MergeMap<u8, Nested>, MergeMap<u8, Turned>>(),
+            places("[].first.title register", "[].times counter")
+        );
         assert_eq!(shape::<MergeMap<u64, Flag>>().hash(), ours.hash());
+    }
+
+    #[test]
+    fn fields_may_be_appended_at_any_depth() {
+        assert_eq!(conflict_of::<Task, Task>(), None);
+        assert_eq!(conflict_of::<First, Task>(), None);
+        assert_eq!(conflict_of::<Task, First>(), None);
+        assert_eq!(conflict_of::<MergeMap<u8, Nested>, MergeMap<u8, Grown>>(), None);
+        assert_eq!(conflict_of::<MergeMap<u8, Grown>, MergeMap<u8, Nested>>(), None);
+    }
+
+    #[test]
+    fn places_that_no_state_has_are_compared_all_the_same() {
+        let ours = shape::<MergeMap<u64, Task>>();
+        for theirs in
+            ["", " ", ".", "[", "[]", "[].", "[].title", "[].title ", "[].ti\u{e4} register", "\u{e4}"]
+        {
+            let theirs = [theirs.to_owned()];
+            let first = Some((ours.places()[0].clone(), theirs[0].clone()));
+            assert_eq!(conflict(ours.places(), &theirs), first, "{theirs:?}");
+        }
+        assert_eq!(conflict(ours.places(), &[]), None);
     }
 }

@@ -8,7 +8,7 @@ use crate::sync::error::LinkId;
 use crate::sync::roster::Epoch;
 use crate::wire::error::EncodeError;
 
-/// The first place at which the states of two replicas are of different types.
+/// The first place at which the states of two replicas are of different types, but for fields that were appended to structs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaConflict {
     /// The path and the type that it has here.

@@ -107,7 +107,7 @@ pub(crate) struct Told {
     pub(crate) is_all: bool,
 }
 
-/// Why an endpoint does not exchange anything with the sender of a hello.
+/// Why an endpoint does not exchange anything with the sender of a hello. Without a reason it only tells of a schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refusal {
     /// The nonce of the hello.

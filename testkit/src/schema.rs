@@ -107,12 +107,16 @@ impl Schema {
                 value.parse(canonical, place, live)
             }),
             Self::Document => parse_keys(canonical, place, live, parse_field),
-            Self::Struct(fields) => fields.iter().try_for_each(|(name, field)| {
-                place.push(Item::Field(name));
-                field.parse(canonical, place, live)?;
-                place.pop();
+            Self::Struct(fields) => {
+                let is_live = canonical.uint()?;
+                let live_fields = fields.iter().enumerate().filter(|(number, _)| is_live >> number & 1 == 1);
+                for (_, (name, field)) in live_fields {
+                    place.push(Item::Field(name));
+                    field.parse(canonical, place, live)?;
+                    place.pop();
+                }
                 Ok(())
-            }),
+            }
         }
     }
 }

@@ -110,10 +110,14 @@ macro_rules! struct_subject {
                 place: &mut $crate::oracle::Place,
                 live: &mut $crate::oracle::Live,
             ) -> Result<(), String> {
-                $(place.push($crate::oracle::Item::Field(stringify!($field)));
-                <$type as $crate::subject::Subject>::parse(canonical, place, live)?;
-                place.pop();)+
-                Ok(())
+                let mut fields = canonical.uint()?;
+                $(if fields & 1 == 1 {
+                    place.push($crate::oracle::Item::Field(stringify!($field)));
+                    <$type as $crate::subject::Subject>::parse(canonical, place, live)?;
+                    place.pop();
+                }
+                fields >>= 1;)+
+                if fields == 0 { Ok(()) } else { Err("fields that are not there".to_owned()) }
             }
 
             const SCHEMA: $crate::schema::Schema = $crate::schema::Schema::Struct(&[

@@ -1,7 +1,8 @@
 //! Who exchanges data with whom, and who does not.
 
 use driftless::{
-    Admission, Config, Counter, Endpoint, Flag, LinkId, MergeMap, Replica, SyncConfig, SyncError, SyncEvent,
+    Admission, Config, Counter, Crdt, DecodeError, Endpoint, Flag, LinkId, LwwRegister, MergeError, MergeMap,
+    Replica, SyncConfig, SyncError, SyncEvent,
 };
 use uuid::Uuid;
 
@@ -56,7 +57,9 @@ fn another_schema_is_refused_and_the_place_is_named() {
     let mut theirs: Endpoint<MergeMap<u8, Flag>> = endpoint(1, CLUSTER);
     ours.link_up(START_MS, LinkId(1), None, 1);
     theirs.link_up(START_MS, LinkId(1), None, 2);
-    assert_eq!(talk(&mut ours, &mut theirs), [SyncError::Schema]);
+    ours.write(START_MS, |counts| counts.update(&1, |count| count.add(1).is_ok())).expect("it is legal");
+    assert_eq!(talk(&mut ours, &mut theirs), [SyncError::Schema, SyncError::Schema]);
+    assert!(theirs.replica().vector().is_empty());
     for (refused, expected) in
         [(refusals(&mut ours), ["[] counter", "[] flag"]), (refusals(&mut theirs), ["[] flag", "[] counter"])]
     {
@@ -65,6 +68,106 @@ fn another_schema_is_refused_and_the_place_is_named() {
         };
         assert_eq!([conflict.ours.as_str(), conflict.theirs.as_str()], expected);
     }
+}
+
+#[derive(Crdt)]
+struct Before {
+    name: LwwRegister<String>,
+    visits: Counter,
+}
+
+/// The same, after an upgrade.
+#[derive(Crdt)]
+struct After {
+    name: LwwRegister<String>,
+    visits: Counter,
+    is_closed: Flag,
+}
+
+/// Lets an old and a new release talk for two minutes over a link that loses each frame of which `is_lost` says so. Returns
+/// what was refused.
+fn upgrade(
+    old: &mut Endpoint<MergeMap<u8, Before>>,
+    new: &mut Endpoint<MergeMap<u8, After>>,
+    is_lost: impl Fn(usize) -> bool,
+) -> Vec<SyncError> {
+    let (link, mut number, mut errors) = (LinkId(1), 0, Vec::new());
+    for now_ms in (START_MS..START_MS + 120_000).step_by(100) {
+        old.tick(now_ms);
+        new.tick(now_ms);
+        loop {
+            let (mut to_new, mut to_old) = (Vec::new(), Vec::new());
+            if old.transmit(now_ms, &mut to_new).is_some() {
+                number += 1;
+                errors.extend((!is_lost(number)).then(|| new.receive(now_ms, link, &to_new).err()).flatten());
+            }
+            if new.transmit(now_ms, &mut to_old).is_some() {
+                number += 1;
+                errors.extend((!is_lost(number)).then(|| old.receive(now_ms, link, &to_old).err()).flatten());
+            }
+            if to_new.is_empty() && to_old.is_empty() {
+                break;
+            }
+        }
+    }
+    assert!(number < 2_000, "{number} frames");
+    errors
+}
+
+#[test]
+fn releases_of_which_one_has_more_fields_exchange_data_until_one_of_those_is_written() {
+    for lost in 0..10 {
+        let mut old: Endpoint<MergeMap<u8, Before>> = endpoint(0, CLUSTER);
+        let mut new: Endpoint<MergeMap<u8, After>> = endpoint(1, CLUSTER);
+        old.link_up(START_MS, LinkId(1), None, 1);
+        new.link_up(START_MS, LinkId(1), None, 2);
+        old.write(START_MS, |shops| shops.update(&1, |shop| shop.name().set("old".to_owned())))
+            .expect("legal");
+        new.write(START_MS, |shops| shops.update(&2, |shop| shop.visits().add(2).is_ok())).expect("legal");
+        new.write(START_MS, |shops| shops.remove(&3)).expect("legal");
+        // None, one of the first, or, at last, about every third.
+        let is_lost = |number: usize| match lost {
+            9 => (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 0xff < 80,
+            lost => number == lost,
+        };
+        assert_eq!(upgrade(&mut old, &mut new, is_lost), [], "without {lost}");
+        assert_eq!(old.replica().vector(), new.replica().vector(), "without {lost}");
+        assert_eq!(old.replica().digest(), new.replica().digest(), "without {lost}");
+        assert_eq!(old.replica().state().get(&2).map(|shop| shop.visits.value()), Some(2));
+        assert_eq!(
+            new.replica().state().get(&1).and_then(|shop| shop.name.latest().cloned()),
+            Some("old".to_owned())
+        );
+        let is_bad = |event| matches!(event, SyncEvent::Refused { .. } | SyncEvent::Diverged { .. });
+        assert!(!std::iter::from_fn(|| old.next_event()).any(is_bad), "without {lost}");
+        assert!(!std::iter::from_fn(|| new.next_event()).any(is_bad), "without {lost}");
+    }
+}
+
+#[test]
+fn a_field_that_the_peer_does_not_have_yet_is_refused_there_whole_once_it_is_written() {
+    let mut old: Endpoint<MergeMap<u8, Before>> = endpoint(0, CLUSTER);
+    let mut new: Endpoint<MergeMap<u8, After>> = endpoint(1, CLUSTER);
+    old.link_up(START_MS, LinkId(1), None, 1);
+    new.link_up(START_MS, LinkId(1), None, 2);
+    assert_eq!(upgrade(&mut old, &mut new, |_| false), []);
+    let before = old.replica().canonical_bytes();
+    let now_ms = START_MS + 120_000;
+    new.write(now_ms, |shops| shops.update(&2, |shop| shop.is_closed().enable())).expect("legal");
+    let mut frame = Vec::new();
+    while new.transmit(now_ms, &mut frame).is_some() {
+        let received = old.receive(now_ms, LinkId(1), &frame);
+        if let Err(error) = &received {
+            let is_named = matches!(
+                error,
+                SyncError::Merge(MergeError::Decode(DecodeError::UnknownField { field: 2, .. }))
+            );
+            assert!(is_named, "{error:?}");
+        }
+        frame.clear();
+    }
+    assert_eq!(old.replica().canonical_bytes(), before);
+    assert!(!old.replica().covers(&new.replica().vector()), "it is asked for again by who has the field");
 }
 
 #[test]

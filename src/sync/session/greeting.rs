@@ -3,9 +3,10 @@
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
+use crate::crdt::schema::{conflict, hash_of};
 use crate::replica::error::MergeError;
 use crate::sync::error::SyncError;
-use crate::sync::event::SyncEvent;
+use crate::sync::event::{SchemaConflict, SyncEvent};
 use crate::sync::frame::{Frame, Hello, Refusal, Told, VERSIONS};
 use crate::sync::inbound::Inbound;
 use crate::sync::outbound::Outbound;
@@ -42,14 +43,8 @@ impl<S: Crdt> Session<S> {
         let refuse = |this: &mut Self, error: SyncError| {
             this.state = State::Refused;
             this.peer = None;
-            let places = if error == SyncError::Schema { shared.schema.places() } else { &[] };
-            let refusal = Refusal {
-                nonce: hello.nonce,
-                own: this.nonce,
-                reason: error.to_string(),
-                places: places.to_vec(),
-            };
-            this.answers.push(Frame::Refuse(refusal));
+            let (nonce, reason) = (hello.nonce, error.to_string());
+            this.answers.push(Frame::Refuse(Refusal { nonce, own: this.nonce, reason, places: Vec::new() }));
             Err(error)
         };
         let is_spoken = hello.versions.0 <= VERSIONS.1 && VERSIONS.0 <= hello.versions.1;
@@ -59,8 +54,11 @@ impl<S: Crdt> Session<S> {
         if hello.cluster != shared.config().cluster {
             return refuse(self, SyncError::OtherCluster);
         }
-        if hello.schema != shared.schema.hash() {
-            return refuse(self, SyncError::Schema);
+        if hello.schema != shared.schema.hash() && self.alike != Some(hello.schema) {
+            // Who has only more fields, or fewer, comes again once both know that.
+            (self.state, self.peer) = (State::Greeting, None);
+            self.answers.push(self.shape(shared, hello.nonce, &SyncError::Schema.to_string()));
+            return Ok(());
         }
         if is_known_elsewhere(&hello) {
             return refuse(self, SyncError::Impostor { id: hello.id });
@@ -133,6 +131,41 @@ impl<S: Crdt> Session<S> {
         self.look_at_membership(shared, now_ms);
         shared.version += 1;
         Ok(())
+    }
+
+    /// Our schema, for a peer whose schema is another one. With a reason it refuses the hello of the nonce.
+    fn shape(&self, shared: &Shared<S>, nonce: u64, reason: &str) -> Frame<'static> {
+        let places = shared.schema.places().to_vec();
+        Frame::Refuse(Refusal { nonce, own: self.nonce, reason: reason.to_owned(), places })
+    }
+
+    /// The peer does not want us, or its schema is another one.
+    pub(super) fn refused(&mut self, shared: &mut Shared<S>, refusal: Refusal) -> Result<(), SyncError> {
+        let Refusal { nonce, own, reason, places } = refusal;
+        if nonce != self.nonce || self.state == State::Refused {
+            return Ok(());
+        }
+        let conflict = conflict(shared.schema.places(), &places);
+        let is_of_schema = !places.is_empty();
+        if is_of_schema && conflict.is_none() {
+            // The fields that one of the two lacks come after all others: until they are written nothing is said of them.
+            let news = Some(hash_of(&places));
+            self.is_hello_due |= std::mem::replace(&mut self.alike, news) != news;
+            if !reason.is_empty() {
+                // It does not know that yet.
+                self.answers.push(self.shape(shared, own, ""));
+                self.is_hello_due = true;
+            }
+            return Ok(());
+        }
+        if is_of_schema {
+            self.answers.push(self.shape(shared, own, &SyncError::Schema.to_string()));
+        }
+        self.state = State::Refused;
+        let conflict =
+            conflict.filter(|_| is_of_schema).map(|(ours, theirs)| SchemaConflict { ours, theirs });
+        shared.events.push_back(SyncEvent::Refused { link: self.link, reason, conflict });
+        if is_of_schema { Err(SyncError::Schema) } else { Ok(()) }
     }
 
     /// Lets a peer in that is no member, or asks the operator to.

@@ -34,6 +34,8 @@ pub(crate) struct Session<S> {
     nonce: u64,
     state: State,
     peer: Option<Peer>,
+    /// The hash of another schema that goes with ours: the peer's.
+    alike: Option<u64>,
     /// Whether the peer was a member at some time of the session.
     is_enrolled: bool,
     /// Whether the peer knows who is here: nothing of the state goes out before it could say what it holds of our id.
@@ -132,6 +134,7 @@ impl<S: Crdt> Session<S> {
             nonce,
             state: State::Greeting,
             peer: None,
+            alike: None,
             is_enrolled: false,
             is_known: false,
             outbound: None,
@@ -185,9 +188,9 @@ impl<S: Crdt> Session<S> {
     pub(crate) fn restart(&mut self, shared: &Shared<S>, now_ms: u64) {
         let salt = shared.replica.id().uuid().as_u128();
         let nonce = self.nonce.rotate_left(17) ^ (salt >> 64) as u64 ^ salt as u64;
-        let access = self.access;
+        let (access, alike) = (self.access, self.alike);
         *self = Self::new(self.link, self.principal.take(), nonce, shared, now_ms);
-        self.access = access;
+        (self.access, self.alike) = (access, alike);
     }
 
     /// What the peer may do is another now, and it has to say anew who it is.

@@ -7,12 +7,11 @@ use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
-use crate::crdt::schema::difference;
 use crate::delta::Delta;
 use crate::delta::pending::PendingError;
 use crate::replica::error::MergeError;
 use crate::sync::error::SyncError;
-use crate::sync::event::{SchemaConflict, SyncEvent};
+use crate::sync::event::SyncEvent;
 use crate::sync::frame::{Beat, Frame, Hello, Points, Progress, Refusal, Told};
 use crate::sync::inbound::{Incoming, Label, Parked};
 use crate::sync::points::MOST_STABLE;
@@ -41,25 +40,7 @@ impl<S: Crdt> Session<S> {
                 self.report_held(shared, now_ms);
                 return self.greeted(shared, now_ms, *hello, is_known_elsewhere);
             }
-            Frame::Refuse(refusal) => {
-                // Both refuse where the shapes differ: the places of the other side say where.
-                let is_news = self.state != State::Refused || !refusal.places.is_empty();
-                if refusal.nonce == self.nonce && is_news {
-                    let conflict = Some(refusal.places).filter(|places| !places.is_empty());
-                    let conflict = conflict.and_then(|theirs| difference(shared.schema.places(), &theirs));
-                    let conflict = conflict.map(|(ours, theirs)| SchemaConflict { ours, theirs });
-                    if conflict.is_some() && self.state != State::Refused {
-                        // The peer does not know ours.
-                        let (nonce, places) = (refusal.own, shared.schema.places().to_vec());
-                        let reason = SyncError::Schema.to_string();
-                        self.answers.push(Frame::Refuse(Refusal { nonce, own: self.nonce, reason, places }));
-                    }
-                    self.state = State::Refused;
-                    let (link, reason) = (self.link, refusal.reason);
-                    shared.events.push_back(SyncEvent::Refused { link, reason, conflict });
-                }
-                return Ok(());
-            }
+            Frame::Refuse(refusal) => return self.refused(shared, refusal),
             _ => {}
         }
         if self.peer.is_none() || self.state == State::Refused {
