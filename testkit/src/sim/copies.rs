@@ -59,10 +59,11 @@ impl<S: Subject> World<S> {
         (process.wake_ms, process.must_replace, process.is_in_doubt) = (None, true, false);
         process.quarantine = Some(Quarantine { id, other, since_ms: now_ms });
         process.stage = Stage::Running(Box::new(machine));
+        // First of all: what is written next goes on from what is being written now.
+        self.write_to_disk(slot)?;
         for link in links {
             self.feed(slot, Input::LinkDown(link))?;
         }
-        self.write_to_disk(slot)?;
         self.feed(slot, Input::Tick).map(drop)
     }
 
