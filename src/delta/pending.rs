@@ -120,6 +120,11 @@ impl<S: Crdt> PendingDelta<S> {
         self.gathered.is_some().then_some((self.next, self.last))
     }
 
+    /// Lets go of what is gathered.
+    pub(crate) fn clear(&mut self) {
+        (self.gathered, self.bytes) = (None, 0);
+    }
+
     /// Takes a message. Returns the whole delta once it is there; for a message that is no chunk, at once, and what was
     /// gathered is kept. A first chunk begins anew.
     ///

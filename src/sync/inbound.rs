@@ -57,6 +57,8 @@ pub(crate) struct Label {
 #[expect(clippy::large_enum_variant, reason = "nearly all are whole, and few are kept")]
 pub(crate) enum Incoming<S> {
     Message(Vec<u8>),
+    /// A message that names by a short form what is not held here.
+    Unread(Vec<u8>),
     Whole(Delta<S>),
 }
 
@@ -114,13 +116,12 @@ impl<S: Crdt> Inbound<S> {
         }
     }
 
-    /// Keeps a delta for a while; what there is no room for is asked for again at once.
+    /// Keeps a delta for a while; if there is no room, all that is kept is given up, and asked for again at once.
     pub(crate) fn park(&mut self, parked: Parked<S>, now_ms: u64, merges: u64, config: &SyncConfig) {
         self.parked_bytes = self.parked_bytes.saturating_add(parked.label.bytes);
+        self.parked.push_back(parked);
         if self.parked_bytes > config.window_bytes {
             self.give_up(now_ms, merges, config);
-        } else {
-            self.parked.push_back(parked);
         }
     }
 
@@ -153,6 +154,12 @@ impl<S: Crdt> Inbound<S> {
 
     /// Gives up on deltas that wait for what does not come: all that is missing is asked for.
     pub(crate) fn give_up(&mut self, now_ms: u64, merges: u64, config: &SyncConfig) {
+        let next = self.next_chunk();
+        let is_next = |parked: &Parked<S>| parked.label.progress.chunk == next;
+        if self.parked.iter().any(|parked| matches!(parked.what, Incoming::Unread(_)) && is_next(parked)) {
+            // Sent again it could not be read either: the transfer has to begin anew, and to name all in full.
+            self.pending.clear();
+        }
         self.parked.clear();
         self.parked_bytes = 0;
         self.miss(now_ms, merges, config);

@@ -1,8 +1,10 @@
 //! Large deltas: in chunks, with an end that is fixed, resumed after a break.
 
-use driftless::{Held, LwwRegister, MergeMap, Need, SyncEvent, Timestamp};
+use std::ops::Range;
 
-use crate::net::{DELAY_MS, DELTA, Fate, Net, id};
+use driftless::{Crdt, Held, LwwRegister, MergeMap, Need, SyncEvent, Timestamp};
+
+use crate::net::{DELAY_MS, DELTA, Fate, GAP, Net, id};
 
 type Texts = MergeMap<u64, LwwRegister<String>>;
 
@@ -288,4 +290,37 @@ fn a_transfer_is_over_when_what_goes_on_from_it_is_merged() {
     net.run(5_000);
     assert_eq!(net.ends[2].replica().state().iter().count(), 22);
     assert!(net.agree(&[0, 2]));
+}
+
+#[test]
+fn a_transfer_that_names_in_short_form_what_its_receiver_forgot_begins_anew_and_names_it_in_full() {
+    type Lists = MergeMap<String, MergeMap<u64, LwwRegister<String>>>;
+    let mut net: Net<Lists> = Net::new(2, |_, config| config.chunk_bytes = 100);
+    let names = |lists: Range<u64>| lists.map(|list| format!("a list of which the name is long, {list}"));
+    let put = |net: &mut Net<Lists>, at: usize, lists: Range<u64>, item: u64| {
+        for name in names(lists) {
+            net.write(at, |lists| {
+                lists.update(&name, |list| list.update(&item, |text| text.set(format!("item {item}"))));
+            });
+        }
+    };
+    net.connect(0, 1);
+    put(&mut net, 0, 0..20, 1);
+    net.run(3_000);
+    assert!(net.is_converged());
+    // 0 removes all lists and forgets that there were any. 1 does not hear of it, and adds to each of them.
+    net.cut(0, 1);
+    net.evict(&[0], 1);
+    names(0..20).for_each(|name| assert!(net.write(0, |lists| lists.remove(&name))));
+    net.run(3_000);
+    assert!(net.ends[0].replica().state().is_bottom());
+    // What it has to say first is of others.
+    put(&mut net, 1, 20..30, 2);
+    put(&mut net, 1, 0..20, 2);
+    net.connect(0, 1);
+    net.run(20_000);
+    assert!(net.is_converged());
+    let lists = net.ends[0].replica().state();
+    assert!(names(0..30).all(|name| lists.get(&name).is_some_and(|list| list.keys().eq([&2]))));
+    assert_eq!(net.logged(GAP, 0, 1), 1, "it is told so once");
 }

@@ -292,7 +292,7 @@ impl<S: Crdt> Session<S> {
         match shared.replica.decode(&message) {
             // It names an id or a key in short form that what comes before it brings.
             Err(MergeError::Gap { .. }) => {
-                let what = Incoming::Message(message.into_owned());
+                let what = Incoming::Unread(message.into_owned());
                 self.inbound.park(Parked { label, what }, now_ms, shared.merges, shared.config());
                 Ok(())
             }
@@ -478,7 +478,9 @@ impl<S: Crdt> Session<S> {
     pub(crate) fn take_parked(&mut self, shared: &mut Shared<S>, now_ms: u64) -> Result<(), SyncError> {
         for Parked { label, what } in self.inbound.take_parked() {
             match what {
-                Incoming::Message(message) => self.take(shared, now_ms, label, message.into())?,
+                Incoming::Message(message) | Incoming::Unread(message) => {
+                    self.take(shared, now_ms, label, message.into())?;
+                }
                 Incoming::Whole(delta) => self.take_whole(shared, now_ms, label, delta)?,
             }
         }
