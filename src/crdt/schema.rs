@@ -83,7 +83,7 @@ fn conflict_below(mut ours: &[String], mut theirs: &[String], above: usize) -> O
         if step_of(other, above) != step || step.is_none() && one != other {
             return Some((one.clone(), other.clone()));
         }
-        let Some(step) = step else { return None };
+        let step = step?;
         let are_below = |place: &&String| step_of(place, above) == Some(step);
         let (ours_below, ours_after) = ours.split_at(ours.iter().take_while(are_below).count());
         let (theirs_below, theirs_after) = theirs.split_at(theirs.iter().take_while(are_below).count());
