@@ -1,8 +1,9 @@
 //! From a key's hash to its row, in shards that are shared until one side writes.
 //!
-//! An entry is eight bytes: 32 bits of the hash, and the row. So a look-up reads one line of memory and goes to the one row that
-//! it is after, where an index of row numbers alone compares by looking at rows, and needs a second line for its tags.
-//! Collisions are resolved by linear probing. `docs/adr/0009-layout.md` has the measurements.
+//! Entries lie in buckets of a line of memory: eight times 32 bits of the hash, and the rows. A look-up compares all eight tags
+//! of one bucket at once and goes to the one row that it is after. That it is found there is a branch that a processor foretells,
+//! so look-ups that follow each other overlap; probing slot by slot, it would have to wait for memory to know where to stop.
+//! `docs/adr/0009-layout.md` has the measurements.
 
 use triomphe::Arc;
 
@@ -10,13 +11,12 @@ use crate::wire::hash::Tag;
 
 /// Rows in a shard, on average, before the number of shards doubles. A shard is what the first insertion after a fork copies.
 const SHARD: usize = 384;
-/// Slots of the smallest shard.
-const FEWEST: usize = 8;
-/// The part of a shard's slots that may be taken, in eighths.
-const FULL: usize = 7;
-
-/// A tag above a row's number and one; zero if nothing stands here.
-type Slot = u64;
+/// Entries in a bucket.
+const BUCKET: usize = 8;
+/// Entries in two buckets, on average, of the halves of a shard that became two.
+const ROOMY: usize = 13;
+/// Entries a bucket, on average, at which a shard doubles.
+const CROWDED: usize = 7;
 
 /// A hash index of row numbers. It holds no keys: the caller compares.
 ///
@@ -28,137 +28,236 @@ pub(super) struct Index {
     len: usize,
 }
 
-/// Slots, a power of two of them, found by the lower bits of a tag.
+/// Buckets, the first choice of an entry among them by the other bits of its tag.
+///
+/// # Invariant
+/// From the first choice of an entry up to where it stands all buckets are full, but for that where it stands.
 #[derive(Clone, Debug)]
 struct Shard {
-    slots: Arc<[Slot]>,
+    buckets: Arc<[Bucket]>,
     len: usize,
 }
 
-impl Default for Index {
-    fn default() -> Self {
-        Self { shards: Arc::new(vec![Shard::with_slots(FEWEST)]), len: 0 }
-    }
+/// Entries, those taken first.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Bucket {
+    tags: [Tag; BUCKET],
+    /// Of each entry the row's number and one; zero where none is.
+    rows: [u32; BUCKET],
 }
 
-fn slot(tag: Tag, row: u32) -> Slot {
-    Slot::from(tag) << 32 | Slot::from(row + 1)
-}
+/// An entry: its tag, and the row's number and one.
+type Entry = (Tag, u32);
 
-fn tag(slot: Slot) -> Tag {
-    (slot >> 32) as Tag
-}
-
-fn row(slot: Slot) -> u32 {
-    slot as u32 - 1
-}
-
-/// Puts a slot where its tag wants it, or behind what stands there. There is room.
+/// A bit for each place where `wanted` stands: the second lowest for the first place. From the lowest on, the compiler would not
+/// compare all at once.
 #[inline]
-fn put(slots: &mut [Slot], slot: Slot) {
-    let mask = slots.len() - 1;
-    let mut place = tag(slot) as usize & mask;
-    while slots[place] != 0 {
-        place = (place + 1) & mask;
+fn places(all: &[u32; BUCKET], wanted: u32) -> u32 {
+    all.iter().enumerate().fold(0, |places, (place, one)| places | u32::from(*one == wanted) << (place + 1))
+}
+
+/// The first of some places, or that behind the last if there are none.
+#[inline]
+fn first(places: u32) -> usize {
+    (places | 2 << BUCKET).trailing_zeros() as usize - 1
+}
+
+impl Bucket {
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.rows[BUCKET - 1] != 0
     }
-    slots[place] = slot;
+
+    #[inline]
+    fn len(&self) -> usize {
+        first(places(&self.rows, 0))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.tags.iter().copied().zip(self.rows.iter().copied()).take_while(|(_, row)| *row != 0)
+    }
+
+    /// Adds an entry. There is room.
+    #[inline]
+    fn push(&mut self, (tag, row): Entry) {
+        let place = self.len();
+        (self.tags[place], self.rows[place]) = (tag, row);
+    }
+
+    fn take(&mut self, place: usize) -> Entry {
+        let last = self.len() - 1;
+        self.tags.swap(place, last);
+        self.rows.swap(place, last);
+        (std::mem::take(&mut self.tags[last]), std::mem::take(&mut self.rows[last]))
+    }
+}
+
+/// The shard of a tag among a power of two of them, and what is left to choose a bucket by.
+#[inline]
+fn split(tag: Tag, shards: usize) -> (usize, u32) {
+    let product = u64::from(tag) * shards as u64;
+    ((product >> 32) as usize, product as u32)
+}
+
+/// The first choice of a bucket.
+#[inline]
+fn home(rest: u32, buckets: usize) -> usize {
+    ((u64::from(rest) * buckets as u64) >> 32) as usize
+}
+
+/// The bucket after one.
+#[inline]
+fn next(at: usize, buckets: usize) -> usize {
+    if at + 1 == buckets { 0 } else { at + 1 }
+}
+
+/// Puts an entry into its first choice, or the next bucket that has room. One has.
+#[inline]
+fn put(buckets: &mut [Bucket], rest: u32, entry: Entry) {
+    let mut at = home(rest, buckets.len());
+    while buckets[at].is_full() {
+        at = next(at, buckets.len());
+    }
+    buckets[at].push(entry);
 }
 
 impl Shard {
-    fn with_slots(count: usize) -> Self {
-        Self { slots: std::iter::repeat_n(0, count).collect(), len: 0 }
-    }
-
-    /// A shard with what is taken out of a list.
-    fn of(list: &mut Vec<Slot>) -> Self {
-        let len = list.len();
-        let mut slots = vec![0; (len * 8).div_ceil(FULL).next_power_of_two().max(FEWEST)];
-        list.drain(..).for_each(|slot| put(&mut slots, slot));
-        Self { slots: Arc::from(slots), len }
-    }
-
-    /// The rows with a tag.
-    #[inline]
-    fn rows(&self, wanted: Tag) -> impl Iterator<Item = u32> {
-        let mask = self.slots.len() - 1;
-        let mut place = wanted as usize & mask;
-        let slots = std::iter::from_fn(move || {
-            let slot = self.slots[place];
-            place = (place + 1) & mask;
-            (slot != 0).then_some(slot)
-        });
-        slots.filter(move |slot| tag(*slot) == wanted).map(row)
-    }
-
-    fn slots_mut(&mut self) -> &mut [Slot] {
-        if !self.slots.is_unique() {
-            self.slots = Arc::from(&*self.slots);
+    /// One of a number of shards, with all its entries and so many buckets.
+    fn of(entries: impl Iterator<Item = Entry>, buckets: usize, shards: usize) -> Self {
+        let mut shard = Self { buckets: std::iter::repeat_n(Bucket::default(), buckets).collect(), len: 0 };
+        let buckets = Arc::get_mut(&mut shard.buckets).expect("a new reference is unique");
+        for (tag, row) in entries {
+            put(buckets, split(tag, shards).1, (tag, row));
+            shard.len += 1;
         }
-        Arc::get_mut(&mut self.slots).expect("a reference that is not shared is unique")
+        shard
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.buckets.iter().flat_map(Bucket::entries)
+    }
+
+    fn buckets_mut(&mut self) -> &mut [Bucket] {
+        if !self.buckets.is_unique() {
+            self.buckets = Arc::from(&*self.buckets);
+        }
+        Arc::get_mut(&mut self.buckets).expect("a reference that is not shared is unique")
     }
 
     #[inline]
-    fn insert(&mut self, slot: Slot) {
-        if self.len * 8 >= self.slots.len() * FULL {
-            self.grow();
+    fn insert(&mut self, entry: Entry, rest: u32, shards: usize) {
+        if self.len >= self.buckets.len() * CROWDED {
+            self.grow(shards);
         }
         self.len += 1;
-        put(self.slots_mut(), slot);
+        put(self.buckets_mut(), rest, entry);
     }
 
     #[cold]
-    fn grow(&mut self) {
-        let mut slots = vec![0; self.slots.len() * 2];
-        self.slots.iter().filter(|slot| **slot != 0).for_each(|slot| put(&mut slots, *slot));
-        self.slots = Arc::from(slots);
+    #[inline(never)]
+    fn grow(&mut self, shards: usize) {
+        *self = Self::of(self.entries(), 2 * self.buckets.len(), shards);
     }
 
-    fn remove(&mut self, wanted: Slot) -> bool {
-        let mask = self.slots.len() - 1;
-        let mut gap = tag(wanted) as usize & mask;
-        while self.slots[gap] != wanted {
-            if self.slots[gap] == 0 {
+    fn remove(&mut self, (tag, row): Entry, shards: usize) -> bool {
+        let count = self.buckets.len();
+        let mut gap = home(split(tag, shards).1, count);
+        let place = loop {
+            let bucket = &self.buckets[gap];
+            if let Some(place) = bucket.entries().position(|entry| entry == (tag, row)) {
+                break place;
+            }
+            if !bucket.is_full() {
                 return false;
             }
-            gap = (gap + 1) & mask;
-        }
+            gap = next(gap, count);
+        };
         self.len -= 1;
-        let slots = self.slots_mut();
-        // What stands behind moves up, unless it stands where its tag wants it: a search ends at the first empty slot.
-        let mut place = gap;
-        loop {
-            place = (place + 1) & mask;
-            let slot = slots[place];
-            if slot == 0 {
-                break;
-            }
-            let way = place.wrapping_sub(tag(slot) as usize) & mask;
-            if way >= place.wrapping_sub(gap) & mask {
-                slots[gap] = slot;
-                gap = place;
+        let buckets = self.buckets_mut();
+        let mut was_full = buckets[gap].is_full();
+        buckets[gap].take(place);
+        // What stands behind moves up, unless its first choice lies behind the gap too: a search ends at the first bucket that
+        // is not full.
+        let mut at = gap;
+        while was_full {
+            at = next(at, count);
+            was_full = buckets[at].is_full();
+            let way = |from: usize| (at + count - from) % count;
+            let is_before = |(tag, _): Entry| way(home(split(tag, shards).1, count)) >= way(gap);
+            let place = buckets[at].entries().position(is_before);
+            if let Some(place) = place {
+                let moved = buckets[at].take(place);
+                buckets[gap].push(moved);
+                gap = at;
             }
         }
-        slots[gap] = 0;
         true
     }
 }
 
-/// The shard of a tag among a power of two of them.
-#[inline]
-fn shard_of(tag: Tag, shards: usize) -> usize {
-    ((u64::from(tag) * shards as u64) >> 32) as usize
+/// The rows with a tag.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    buckets: &'a [Bucket],
+    wanted: Tag,
+    /// The bucket that is looked at, and the places of the tag there that are still to come.
+    at: usize,
+    places: u32,
+}
+
+impl Iterator for Found<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        loop {
+            let bucket = &self.buckets[self.at];
+            while self.places != 0 {
+                let place = first(self.places) % BUCKET;
+                self.places &= self.places - 1;
+                // Where no entry is, tag and row are zero.
+                if let Some(row) = bucket.rows[place].checked_sub(1) {
+                    return Some(row);
+                }
+            }
+            if !bucket.is_full() {
+                return None;
+            }
+            self.at = next(self.at, self.buckets.len());
+            self.places = places(&self.buckets[self.at].tags, self.wanted);
+        }
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { shards: Arc::new(vec![Shard::of(std::iter::empty(), 1, 1)]), len: 0 }
+    }
 }
 
 impl Index {
+    /// The first of the rows with a tag of which `of` makes something.
     #[inline]
-    pub(super) fn find(&self, tag: Tag, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        self.rows(tag).find(|row| is_it(*row))
+    pub(super) fn find_map<R>(&self, tag: Tag, of: impl Fn(u32) -> Option<R>) -> Option<R> {
+        let (shard, rest) = split(tag, self.shards.len());
+        let buckets = &*self.shards[shard].buckets;
+        let bucket = &buckets[home(rest, buckets.len())];
+        let places = places(&bucket.tags, tag);
+        // Nearly always it is there that the row is found, and the first one with its tag.
+        let row = bucket.rows.get(first(places)).and_then(|row| row.checked_sub(1));
+        if let Some(found) = row.and_then(&of) {
+            return Some(found);
+        }
+        if places == 0 && !bucket.is_full() { None } else { self.rows(tag).find_map(of) }
     }
 
     /// The rows with a tag.
-    #[inline]
-    pub(super) fn rows(&self, tag: Tag) -> impl Iterator<Item = u32> {
-        self.shards[shard_of(tag, self.shards.len())].rows(tag)
+    pub(super) fn rows(&self, tag: Tag) -> Found<'_> {
+        let (shard, rest) = split(tag, self.shards.len());
+        let buckets = &*self.shards[shard].buckets;
+        let at = home(rest, buckets.len());
+        Found { buckets, at, wanted: tag, places: places(&buckets[at].tags, tag) }
     }
 
     /// Adds a row whose key is not in the index.
@@ -167,26 +266,32 @@ impl Index {
             self.grow();
         }
         let count = self.shards.len();
-        Arc::make_mut(&mut self.shards)[shard_of(tag, count)].insert(slot(tag, row));
+        let (shard, rest) = split(tag, count);
+        Arc::make_mut(&mut self.shards)[shard].insert((tag, row + 1), rest, count);
         self.len += 1;
     }
 
     pub(super) fn remove(&mut self, tag: Tag, row: u32) {
         let count = self.shards.len();
-        if Arc::make_mut(&mut self.shards)[shard_of(tag, count)].remove(slot(tag, row)) {
+        let (shard, _) = split(tag, count);
+        if Arc::make_mut(&mut self.shards)[shard].remove((tag, row + 1), count) {
             self.len -= 1;
         }
     }
 
     /// Doubles the number of shards: each becomes two.
     fn grow(&mut self) {
-        let mut shards = Vec::with_capacity(self.shards.len() * 2);
+        let count = self.shards.len() * 2;
+        let mut shards = Vec::with_capacity(count);
         let mut halves = [Vec::new(), Vec::new()];
         for shard in self.shards.iter() {
-            for slot in shard.slots.iter().copied().filter(|slot| *slot != 0) {
-                halves[shard_of(tag(slot), self.shards.len() * 2) % 2].push(slot);
+            for (tag, row) in shard.entries() {
+                halves[split(tag, count).0 % 2].push((tag, row));
             }
-            shards.extend(halves.iter_mut().map(Shard::of));
+            for half in &mut halves {
+                let buckets = half.len() * 2 / ROOMY + 1;
+                shards.push(Shard::of(half.drain(..), buckets, count));
+            }
         }
         self.shards = Arc::new(shards);
     }
@@ -211,8 +316,8 @@ mod tests {
             index.remove(tag_of(row), row);
         }
         for row in 0..10_000 {
-            assert_eq!(index.find(tag_of(row), |other| other == row).is_some(), row % 2 == 1);
-            assert_eq!(fork.find(tag_of(row), |other| other == row), Some(row));
+            assert_eq!(index.rows(tag_of(row)).find(|other| *other == row).is_some(), row % 2 == 1);
+            assert_eq!(fork.rows(tag_of(row)).find(|other| *other == row), Some(row));
         }
         assert_eq!((index.len, fork.len), (5_000, 10_000));
     }
@@ -233,7 +338,7 @@ mod tests {
         }
         let is_there = |row: u32| !row.is_multiple_of(7) && !(599 - row).is_multiple_of(7);
         for row in 0..600 {
-            assert_eq!(index.find(tags(row), |other| other == row).is_some(), is_there(row), "{row}");
+            assert_eq!(index.rows(tags(row)).find(|other| *other == row).is_some(), is_there(row), "{row}");
         }
         assert_eq!(index.len, (0..600).filter(|row| is_there(*row)).count());
     }

@@ -146,7 +146,7 @@ impl<K: Key, V: Crdt> MergeMap<K, V> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let row = self.rows.row(self.rows.find(key)?)?;
+        let row = self.rows.get(key)?;
         row.standing.is_live().then_some(&row.value)
     }
 

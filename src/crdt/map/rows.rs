@@ -103,12 +103,13 @@ impl<K: Key, V: Crdt> Table<K, V> {
     }
 
     #[inline]
-    fn find<Q>(&self, key: &Q, tag: Tag) -> Option<u32>
+    fn find<Q>(&self, key: &Q, tag: Tag) -> Option<(u32, &Row<K, V>)>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        self.index.find(tag, |number| self.row(number).is_some_and(|row| row.key.borrow() == key))
+        let is_it = |number| self.row(number).filter(|row| row.key.borrow() == key).map(|row| (number, row));
+        self.index.find_map(tag, is_it)
     }
 
     /// Adds a row whose key is not in the table; where it stands in the log is the caller's to say.
@@ -276,7 +277,23 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     {
         match self {
             Self::Few(list) => list.iter().position(|row| row.key.borrow() == key).map(|place| place as u32),
-            Self::Many(table) => table.find(key, tag.unwrap_or_else(|| table.hasher.tag(key))),
+            Self::Many(table) => {
+                let tag = tag.unwrap_or_else(|| table.hasher.tag(key));
+                table.find(key, tag).map(|(number, _)| number)
+            }
+        }
+    }
+
+    /// The row of a key.
+    #[inline]
+    pub(super) fn get<Q>(&self, key: &Q) -> Option<&Row<K, V>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        match self {
+            Self::Few(list) => list.iter().find(|row| row.key.borrow() == key),
+            Self::Many(table) => table.find(key, table.hasher.tag(key)).map(|(_, row)| row),
         }
     }
 
