@@ -119,6 +119,14 @@ impl Marks {
     /// Raises the marks to dots, which are ordered by origin and distinct.
     #[inline]
     pub(crate) fn raise_dots(&mut self, dots: &[Dot]) {
+        match dots {
+            // Of what a transaction wrote, and of nearly every row.
+            [dot] => self.raise(*dot),
+            _ => self.raise_many(dots),
+        }
+    }
+
+    fn raise_many(&mut self, dots: &[Dot]) {
         let marks = self.0.as_mut_slice();
         let mut are_all_here = true;
         for dot in dots {

@@ -35,7 +35,10 @@ impl Numbers {
 
     /// The number that [`pop`](Self::pop) would take.
     pub(super) fn last(&self) -> Option<u32> {
-        self.last.last().or_else(|| self.full.last()?.last()).copied()
+        match self.last.last() {
+            None if !self.full.is_empty() => self.full.last()?.last().copied(),
+            last => last.copied(),
+        }
     }
 
     pub(super) fn pop(&mut self) -> Option<u32> {

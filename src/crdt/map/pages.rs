@@ -85,16 +85,17 @@ impl<T: Clone> Pages<T> {
         unshared(node.get_mut(page)?.as_mut()?).get_mut(place)
     }
 
-    /// Puts an item at a place, which need not have been reached before.
-    pub(super) fn put(&mut self, index: usize, item: T) {
+    /// The place for an item, to be filled at once; it need not have been reached before.
+    pub(super) fn place(&mut self, index: usize) -> &mut Option<T> {
         let (node, page, place) = Self::places(index);
         let root = unshared(&mut self.root);
         while root.len() <= node {
             root.push(Arc::new([const { None }; NODE]));
         }
         let page = unshared(&mut root[node])[page].get_or_insert_with(|| Arc::new([const { None }; PAGE]));
-        unshared(page)[place] = Some(item);
+        let page = unshared(page);
         self.end = self.end.max(index + 1);
+        &mut page[place]
     }
 
     pub(super) fn iter(&self) -> Iter<'_, T> {
@@ -132,7 +133,7 @@ mod tests {
 
     fn filled(count: usize) -> Pages<usize> {
         let mut pages = Pages::default();
-        (0..count).for_each(|item| pages.put(item, item));
+        (0..count).for_each(|item| *pages.place(item) = Some(item));
         pages
     }
 
@@ -155,7 +156,7 @@ mod tests {
         let mut pages = filled(PAGE * NODE + 10);
         let fork = pages.clone();
         *pages.get_mut(3).unwrap() = 99;
-        pages.put(PAGE * NODE + 10, 1);
+        *pages.place(PAGE * NODE + 10) = Some(1);
         assert_eq!((fork.get(3), fork.end()), (Some(&3), PAGE * NODE + 10));
         let page = |pages: &Pages<usize>, page: usize| pages.root[0][page].clone().unwrap();
         assert!(Arc::ptr_eq(&page(&fork, 1), &page(&pages, 1)), "an untouched page is shared");

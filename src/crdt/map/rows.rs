@@ -112,20 +112,6 @@ impl<K: Key, V: Crdt> Table<K, V> {
         self.index.find_map(tag, is_it)
     }
 
-    /// Adds a row whose key is not in the table; where it stands in the log is the caller's to say.
-    fn add(&mut self, row: Row<K, V>, tag: Tag) -> u32 {
-        let free = self.free.last();
-        let number = free.unwrap_or(self.rows.end() as u32);
-        assert!(number < u32::MAX, "fewer than 2^32 rows fit into memory");
-        // It is free until the row stands there: copying a shared page may panic.
-        self.rows.put(number as usize, row);
-        if free.is_some() {
-            self.free.pop();
-        }
-        self.index.insert(tag, number);
-        number
-    }
-
     fn remove(&mut self, number: u32) -> Option<Row<K, V>> {
         let row = self.rows.take(number as usize)?;
         self.index.remove(self.hasher.tag(&row.key), number);
@@ -180,16 +166,23 @@ impl<K: Key, V: Crdt> Table<K, V> {
         table
     }
 
-    /// Adds a row and takes note of all that it holds.
-    fn add_marked(&mut self, row: Row<K, V>, tag: Tag, has_residue: bool) -> u32 {
-        let number = self.add(row, tag);
-        if let Some(row) = self.rows.get_mut(number as usize) {
-            // A row without marks (all it holds are a counter's records) has its entry too: the log lists all rows.
-            let is_first = self.books.log(number, row, &[]);
-            self.books.settle(number, row, &[], has_residue);
-            if is_first {
-                self.compact_log();
-            }
+    /// Adds a row whose key is not in the table, and takes note of all that it holds.
+    fn add_marked(&mut self, mut row: Row<K, V>, tag: Tag, has_residue: bool) -> u32 {
+        let free = self.free.last();
+        let number = free.unwrap_or(self.rows.end() as u32);
+        assert!(number < u32::MAX, "fewer than 2^32 rows fit into memory");
+        // Nothing is noted of the row before there is a place for it: copying a shared page may panic.
+        let place = self.rows.place(number as usize);
+        // A row without marks (all it holds are a counter's records) has its entry too: the log lists all rows.
+        let is_first = self.books.log(number, &mut row, &[]);
+        self.books.settle(number, &mut row, &[], has_residue);
+        *place = Some(row);
+        if free.is_some() {
+            self.free.pop();
+        }
+        self.index.insert(tag, number);
+        if is_first {
+            self.compact_log();
         }
         number
     }
