@@ -38,7 +38,8 @@ struct Chunk {
     /// The places of the rows, if the chunk was put together from others; else all have its number.
     places: Vec<Place>,
     newest: Marks,
-    reach: Option<Marks>,
+    /// Boxed, as few chunks have one.
+    reach: Option<Box<Marks>>,
 }
 
 impl Chunk {
@@ -118,7 +119,7 @@ impl Recency {
         self.is_ahead = false;
         let next = self.open.number + 1;
         let mut closed = std::mem::replace(&mut self.open, Chunk::open(next));
-        closed.reach = self.closed.len().is_multiple_of(REACHES).then(|| self.reach.clone());
+        closed.reach = self.closed.len().is_multiple_of(REACHES).then(|| Box::new(self.reach.clone()));
         self.closed.push_back(Arc::new(closed));
     }
 
@@ -146,7 +147,7 @@ impl Recency {
         let closed = (!is_known(&self.reach)).then(|| self.closed.iter().rev().map(|chunk| &**chunk));
         let closed = closed.into_iter().flatten();
         std::iter::once(&self.open)
-            .chain(closed.take_while(move |chunk| !chunk.reach.as_ref().is_some_and(is_known)))
+            .chain(closed.take_while(move |chunk| !chunk.reach.as_deref().is_some_and(is_known)))
             .filter(move |chunk| !is_known(&chunk.newest))
             .flat_map(|chunk| chunk.entries().rev())
     }
