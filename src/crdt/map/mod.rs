@@ -15,6 +15,7 @@ mod standing;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
+use std::hint::cold_path;
 
 use smallvec::SmallVec;
 
@@ -141,13 +142,19 @@ impl<K: Key + fmt::Debug, V: Crdt + fmt::Debug> fmt::Debug for MergeMap<K, V> {
 
 impl<K: Key, V: Crdt> MergeMap<K, V> {
     /// The value of a key; `None` if nothing is there, or nothing any more.
+    #[inline]
     pub fn get<Q>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
         let row = self.rows.get(key)?;
-        row.standing.is_live().then_some(&row.value)
+        if !row.standing.is_live() {
+            // A branch, and not a choice between two results: that would keep what the caller reads from being fetched early.
+            cold_path();
+            return None;
+        }
+        Some(&row.value)
     }
 
     /// Whether anything is there for a key.
