@@ -6,6 +6,8 @@
 //!
 //! `cargo bench --bench floor`
 
+#![allow(dead_code, reason = "what is noted to undo a transaction, and who wrote a field, is read by nobody here")]
+
 mod workload;
 
 use std::hash::{Hash, Hasher};
