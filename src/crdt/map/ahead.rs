@@ -8,8 +8,8 @@ use crate::crdt::map::rows::Rows;
 use crate::crdt::{Crdt, Key};
 use crate::wire::hash::Tag;
 
-/// Keys looked up at once.
-const AHEAD: usize = 32;
+/// Rows that are looked up, or fetched, at once.
+pub(super) const AHEAD: usize = 32;
 
 /// Where the next rows to come are held.
 #[derive(Default)]
@@ -35,6 +35,7 @@ impl Ahead {
                 let tag = rows.tag(&row.key);
                 let hinted = row.standing.hint().filter(|number| rows.is_at(*number, &row.key));
                 *found = (hinted.or_else(|| rows.find_tagged(&row.key, tag)), tag);
+                found.0.and_then(|number| rows.row(number)).inspect(|held| held.fetch());
             }
         }
         let (found, tag) = *self.found.get(self.next).filter(|_| self.next < self.end)?;

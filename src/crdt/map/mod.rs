@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use crate::causal::dot::Marks;
 use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
-use crate::crdt::map::ahead::Ahead;
+use crate::crdt::map::ahead::{AHEAD, Ahead};
 use crate::crdt::map::entries::Entries;
 use crate::crdt::map::row::Row;
 use crate::crdt::map::rows::Rows;
@@ -424,13 +424,16 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         let mut list = Vec::with_capacity(rows.len());
         let may_be_short = since.has_short() && self.may_be_short(rows.len());
         since.below(|| {
-            for row in rows {
-                let Some(mut news) = row.since(since) else {
-                    continue;
-                };
-                let is_known = may_be_short && news.floor.is_none() && row.value.shows(&since.frontier);
-                news.standing.set_known(is_known);
-                list.push(news);
+            for rows in rows.chunks(AHEAD) {
+                rows.iter().for_each(|row| row.fetch());
+                for row in rows {
+                    let Some(mut news) = row.since(since) else {
+                        continue;
+                    };
+                    let is_known = may_be_short && news.floor.is_none() && row.value.shows(&since.frontier);
+                    news.standing.set_known(is_known);
+                    list.push(news);
+                }
             }
         });
         (!list.is_empty()).then(|| Self { rows: Rows::Few(list.into()) })

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::slice;
 
 use crate::causal::dot::{Dot, Marks};
+use crate::crdt::map::ahead::AHEAD;
 use crate::crdt::map::index::Index;
 use crate::crdt::map::list::List;
 use crate::crdt::map::numbers::Numbers;
@@ -310,17 +311,23 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             }
             Self::Many(table) => table,
         };
-        // First all places in the index, then all rows: what is fetched one by one comes beside each other.
+        // First all places in the index, then some rows at a time: so memory comes from many places at once.
         let candidates = forms.iter().map(|form| {
             let mut rows = table.index.rows(tag_of_short(*form));
             (rows.next(), rows.next().is_some())
         });
         let candidates: Vec<(Option<u32>, bool)> = candidates.collect();
-        let found = candidates.into_iter().zip(forms).map(|((first, has_others), form)| match has_others {
-            false => first.filter(|number| has_it(*number, *form)),
-            true => only(&mut table.index.rows(tag_of_short(*form)), *form),
-        });
-        found.collect()
+        let mut found = Vec::with_capacity(forms.len());
+        for (candidates, forms) in candidates.chunks(AHEAD).zip(forms.chunks(AHEAD)) {
+            candidates.iter().filter_map(|(first, _)| table.row((*first)?)).for_each(Row::fetch);
+            for ((first, has_others), form) in candidates.iter().zip(forms) {
+                found.push(match has_others {
+                    false => first.filter(|number| has_it(*number, *form)),
+                    true => only(&mut table.index.rows(tag_of_short(*form)), *form),
+                }?);
+            }
+        }
+        Some(found)
     }
 
     pub(super) fn row(&self, number: u32) -> Option<&Row<K, V>> {
