@@ -394,8 +394,24 @@ impl<T> Cell<T> {
         }
     }
 
-    /// The two joins that nearly all are, without taking anything apart: into an untouched cell, and of a successor by the
-    /// same replica. `Some` if the incoming payload is to replace the cell.
+    /// The two joins that nearly all are, in place: into an untouched cell, and of a successor by the same replica. What was
+    /// here is in `theirs` then. Returns whether it was one of them.
+    #[inline]
+    pub(crate) fn give_way(&mut self, theirs: &mut Self, sight: &Sight<'_>, fresh: &mut Marks) -> bool {
+        let Self::One { time, origin, .. } = theirs else {
+            return false;
+        };
+        let dot = sight.remap(Dot { origin: *origin, time: *time });
+        if self.join_successor(dot, sight).is_none() {
+            return false;
+        }
+        fresh.raise(dot);
+        *origin = dot.origin;
+        std::mem::swap(self, theirs);
+        true
+    }
+
+    /// Whether a payload that comes in alone replaces the cell, and what that does.
     fn join_successor(&self, dot: Dot, sight: &Sight<'_>) -> Option<Joined> {
         if sight.ours.covers(dot) {
             return None;

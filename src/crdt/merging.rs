@@ -64,7 +64,10 @@ impl Merging<'_> {
             return false;
         }
         if !self.recorder.is_on() {
-            return self.join_unrecorded(ours, std::mem::take(theirs)).conflict;
+            let Self { origins, remap, ours: seen, theirs: sent, floor, fresh, .. } = self;
+            let sight = Sight { origins, remap, ours: seen, theirs: *sent, floor };
+            let is_done = ours.give_way(theirs, &sight, fresh);
+            return !is_done && self.join_unrecorded(ours, std::mem::take(theirs)).conflict;
         }
         let before = Reading::Of(read(ours));
         let newest = self.newest(theirs);
