@@ -87,9 +87,12 @@ impl Encoder {
     }
 
     /// Keys, in [short form](Self::short_form).
-    pub(crate) fn short_keys<'k, K: Serialize + 'k>(&mut self, keys: impl Iterator<Item = (u64, &'k K)>) {
+    pub(crate) fn short_keys<'k, K: Serialize + 'k>(
+        &mut self,
+        keys: impl ExactSizeIterator<Item = (u64, &'k K)>,
+    ) {
         let mut named = std::mem::take(&mut self.named);
-        let mut forms = Vec::new();
+        let mut forms = Vec::with_capacity(keys.len());
         for (form, key) in keys {
             forms.push(form);
             self.value_to(&mut named, key);
@@ -221,20 +224,22 @@ impl Encoder {
     /// A value of the application.
     #[inline]
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
-        let written = rmp_serde::encode::write(&mut self.out, value);
-        self.note_error(written);
+        if let Err(error) = rmp_serde::encode::write(&mut self.out, value) {
+            self.note_error(&error);
+        }
     }
 
     /// A value of the application, written elsewhere first.
     #[inline]
     pub(crate) fn value_to<T: Serialize + ?Sized>(&mut self, out: &mut Vec<u8>, value: &T) {
-        let written = rmp_serde::encode::write(out, value);
-        self.note_error(written);
+        if let Err(error) = rmp_serde::encode::write(out, value) {
+            self.note_error(&error);
+        }
     }
 
-    #[inline]
-    fn note_error(&mut self, written: Result<(), rmp_serde::encode::Error>) {
-        if let (Err(error), None) = (written, &self.error) {
+    #[cold]
+    fn note_error(&mut self, error: &rmp_serde::encode::Error) {
+        if self.error.is_none() {
             self.error = Some(EncodeError::Value { reason: error.to_string() });
         }
     }
