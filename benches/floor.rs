@@ -6,7 +6,10 @@
 //!
 //! `cargo bench --bench floor`
 
-#![allow(dead_code, reason = "what is noted to undo a transaction, and who wrote a field, is read by nobody here")]
+#![allow(
+    dead_code,
+    reason = "what is noted to undo a transaction, and who wrote a field, is read by nobody here"
+)]
 
 mod workload;
 
@@ -229,7 +232,7 @@ fn account(number: usize, time: u64) -> Account {
         name: Cell::new(time, name(number)),
         address: Cell::new(time, address(number)),
         balance: Cell::new(time, number as i64),
-        active: Cell::new(time, number % 2 == 0),
+        active: Cell::new(time, number.is_multiple_of(2)),
     }
 }
 

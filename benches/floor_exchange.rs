@@ -303,7 +303,7 @@ fn changes(keys: &[[u8; 16]], count: usize, first: usize, random: &mut Random) -
         0 => Value::Name(random.text(16)),
         1 => Value::Email(random.text(24)),
         2 => Value::Age(random.next() as i64 % 30_000),
-        _ => Value::Active(random.next() % 2 == 0),
+        _ => Value::Active(random.next().is_multiple_of(2)),
     };
     (0..count).map(|place| (key(place), value(place, random))).collect()
 }
