@@ -2,7 +2,8 @@
 
 use crate::causal::dot::Marks;
 use crate::causal::frontier::Frontier;
-use crate::cell::{Cell, Columns};
+use crate::cell::Cell;
+use crate::cell::columns::Columns;
 use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
-use crate::cell::{Cell, Columns};
+use crate::cell::Cell;
+use crate::cell::columns::Columns;
 use crate::clock::Timestamp;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
