@@ -25,7 +25,8 @@ struct Total {
 ///
 /// # Invariants
 /// 1. Points and totals are in order.
-/// 2. `oldest` is a point, or zero; no point is before it, and what was forgotten of this replica's own marks is within it.
+/// 2. `oldest` is a point, or zero; no point is before it, and what was forgotten of this replica's own marks is within it,
+///    unless there was no other member.
 /// 3. From `complete_from` on no point is missing.
 /// 4. Of each counter there is the total of its first write after each point, if it held a count by then.
 #[derive(Debug)]

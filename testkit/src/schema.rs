@@ -110,6 +110,9 @@ impl Schema {
             Self::Struct(fields) => {
                 let is_live = canonical.uint()?;
                 let live_fields = fields.iter().enumerate().filter(|(number, _)| is_live >> number & 1 == 1);
+                if is_live.checked_shr(fields.len() as u32).is_some_and(|others| others != 0) {
+                    return Err("fields that are not there".to_owned());
+                }
                 for (_, (name, field)) in live_fields {
                     place.push(Item::Field(name));
                     field.parse(canonical, place, live)?;

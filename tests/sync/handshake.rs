@@ -2,7 +2,7 @@
 
 use driftless::{
     Admission, Config, Counter, Crdt, DecodeError, Endpoint, Flag, LinkId, LwwRegister, MergeError, MergeMap,
-    Replica, SyncConfig, SyncError, SyncEvent,
+    Replica, SyncConfig, SyncError, SyncEvent, VersionVector,
 };
 use uuid::Uuid;
 
@@ -15,8 +15,12 @@ fn endpoint<S: driftless::Crdt>(number: usize, cluster: Uuid) -> Endpoint<S> {
 }
 
 /// Lets two talk over one link until both are silent. Returns what each refused.
-fn talk<A: driftless::Crdt, B: driftless::Crdt>(a: &mut Endpoint<A>, b: &mut Endpoint<B>) -> Vec<SyncError> {
-    let (now_ms, link) = (START_MS, LinkId(1));
+fn talk<A: Crdt, B: Crdt>(a: &mut Endpoint<A>, b: &mut Endpoint<B>) -> Vec<SyncError> {
+    talk_at(START_MS, a, b)
+}
+
+fn talk_at<A: Crdt, B: Crdt>(now_ms: u64, a: &mut Endpoint<A>, b: &mut Endpoint<B>) -> Vec<SyncError> {
+    let link = LinkId(1);
     let mut errors = Vec::new();
     loop {
         let (mut to_b, mut to_a) = (Vec::new(), Vec::new());
@@ -145,6 +149,26 @@ fn releases_of_which_one_has_more_fields_exchange_data_until_one_of_those_is_wri
 }
 
 #[test]
+fn a_stray_hello_of_another_schema_holds_a_session_up_for_no_longer_than_a_heartbeat() {
+    let mut old: Endpoint<MergeMap<u8, Before>> = endpoint(0, CLUSTER);
+    let mut new: Endpoint<MergeMap<u8, After>> = endpoint(1, CLUSTER);
+    let mut stray: Endpoint<MergeMap<u8, Flag>> = endpoint(2, CLUSTER);
+    old.link_up(START_MS, LinkId(1), None, 1);
+    new.link_up(START_MS, LinkId(1), None, 2);
+    stray.link_up(START_MS, LinkId(1), None, 3);
+    assert_eq!(talk(&mut old, &mut new), []);
+    let mut hello = Vec::new();
+    assert!(stray.transmit(START_MS, &mut hello).is_some());
+    assert_eq!(new.receive(START_MS, LinkId(1), &hello), Ok(()));
+    new.tick(START_MS);
+    while new.transmit(START_MS, &mut Vec::new()).is_some() {}
+    assert!(new.deadline().is_some_and(|due_ms| due_ms > START_MS), "there is nothing to do now");
+    old.write(START_MS, |shops| shops.update(&1, |shop| shop.visits().add(1).is_ok())).expect("legal");
+    assert_eq!(upgrade(&mut old, &mut new, |_| false), []);
+    assert_eq!(new.replica().state().get(&1).map(|shop| shop.visits.value()), Some(1));
+}
+
+#[test]
 fn a_field_that_the_peer_does_not_have_yet_is_refused_there_whole_once_it_is_written() {
     let mut old: Endpoint<MergeMap<u8, Before>> = endpoint(0, CLUSTER);
     let mut new: Endpoint<MergeMap<u8, After>> = endpoint(1, CLUSTER);
@@ -154,20 +178,50 @@ fn a_field_that_the_peer_does_not_have_yet_is_refused_there_whole_once_it_is_wri
     let before = old.replica().canonical_bytes();
     let now_ms = START_MS + 120_000;
     new.write(now_ms, |shops| shops.update(&2, |shop| shop.is_closed().enable())).expect("legal");
-    let mut frame = Vec::new();
+    let (mut frame, mut refused) = (Vec::new(), 0);
     while new.transmit(now_ms, &mut frame).is_some() {
-        let received = old.receive(now_ms, LinkId(1), &frame);
-        if let Err(error) = &received {
+        if let Err(error) = old.receive(now_ms, LinkId(1), &frame) {
             let is_named = matches!(
                 error,
                 SyncError::Merge(MergeError::Decode(DecodeError::UnknownField { field: 2, .. }))
             );
             assert!(is_named, "{error:?}");
+            refused += 1;
         }
         frame.clear();
     }
+    assert_eq!(refused, 1);
     assert_eq!(old.replica().canonical_bytes(), before);
-    assert!(!old.replica().covers(&new.replica().vector()), "it is asked for again by who has the field");
+    assert!(!old.replica().covers(&new.replica().vector()));
+    // It is upgraded: what it held, in the new release, under the id of a new start.
+    let stored = old.replica().delta_since(&VersionVector::new()).encode().expect("it is small");
+    let mut upgraded: Replica<MergeMap<u8, After>> = Replica::new(id(7), Config::default());
+    let stored = upgraded.decode(&stored).expect("it has all fields that are stored");
+    upgraded.merge(now_ms, stored).expect("it holds nothing else");
+    let mut upgraded = Endpoint::new(upgraded, SyncConfig::new(CLUSTER, member(0), "eu"));
+    new.link_down(now_ms, LinkId(1));
+    for (end, nonce) in [(&mut upgraded, 5), (&mut new, 6)] {
+        end.link_up(now_ms, LinkId(1), None, nonce);
+    }
+    assert_eq!(talk_at(now_ms, &mut upgraded, &mut new), []);
+    let is_closed = upgraded.replica().state().get(&2).map(|shop| shop.is_closed.is_enabled());
+    assert_eq!(is_closed, Some(true));
+}
+
+#[test]
+fn who_is_refused_stays_so_and_is_told_once() {
+    let mut ours: Endpoint<Counts> = endpoint(0, CLUSTER);
+    let mut theirs: Endpoint<MergeMap<u8, Flag>> = endpoint(1, CLUSTER);
+    ours.link_up(START_MS, LinkId(1), None, 1);
+    theirs.link_up(START_MS, LinkId(1), None, 2);
+    let mut hello = Vec::new();
+    assert!(theirs.transmit(START_MS, &mut hello).is_some());
+    assert_eq!(ours.receive(START_MS, LinkId(1), &hello), Ok(()));
+    assert_eq!(talk(&mut ours, &mut theirs), [SyncError::Schema, SyncError::Schema]);
+    // The same hello once more.
+    assert_eq!(ours.receive(START_MS, LinkId(1), &hello), Err(SyncError::Schema));
+    assert_eq!(talk(&mut ours, &mut theirs), []);
+    assert_eq!((refusals(&mut ours).len(), refusals(&mut theirs).len()), (1, 1));
 }
 
 #[test]

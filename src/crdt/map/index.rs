@@ -318,13 +318,18 @@ mod tests {
         for row in 0..10_000 {
             assert_eq!(index.rows(tag_of(row)).find(|other| *other == row).is_some(), row % 2 == 1);
             assert_eq!(fork.rows(tag_of(row)).find(|other| *other == row), Some(row));
+            assert_eq!(
+                index.find_map(tag_of(row), |other| (other == row).then_some(other)).is_some(),
+                row % 2 == 1
+            );
+            assert_eq!(fork.find_map(tag_of(row), |other| (other == row).then_some(other)), Some(row));
         }
         assert_eq!((index.len, fork.len), (5_000, 10_000));
     }
 
     #[test]
     fn rows_with_one_tag_or_neighbouring_ones_are_told_apart_through_removals() {
-        // The tags meet at the end of the slots and go on at their beginning.
+        // The tags meet in the last buckets and go on in the first ones.
         let tags = |row: u32| match row % 3 {
             0 => Tag::MAX,
             1 => Tag::MAX - 1,
@@ -339,6 +344,8 @@ mod tests {
         let is_there = |row: u32| !row.is_multiple_of(7) && !(599 - row).is_multiple_of(7);
         for row in 0..600 {
             assert_eq!(index.rows(tags(row)).find(|other| *other == row).is_some(), is_there(row), "{row}");
+            let found = index.find_map(tags(row), |other| (other == row).then_some(()));
+            assert_eq!(found.is_some(), is_there(row), "{row}");
         }
         assert_eq!(index.len, (0..600).filter(|row| is_there(*row)).count());
     }

@@ -10,7 +10,7 @@ use crate::sync::event::{SchemaConflict, SyncEvent};
 use crate::sync::frame::{Frame, Hello, Refusal, Told, VERSIONS};
 use crate::sync::inbound::Inbound;
 use crate::sync::outbound::Outbound;
-use crate::sync::session::{NEWEST_POINTS, Peer, Said, Session, State};
+use crate::sync::session::{NEWEST_POINTS, Peer, Said, Session, State, Theirs};
 use crate::sync::shared::Shared;
 
 /// How far the first of two times is ahead of the second, in milliseconds.
@@ -54,11 +54,20 @@ impl<S: Crdt> Session<S> {
         if hello.cluster != shared.config().cluster {
             return refuse(self, SyncError::OtherCluster);
         }
-        if hello.schema != shared.schema.hash() && self.alike != Some(hello.schema) {
-            // Who has only more fields, or fewer, comes again once both know that.
-            (self.state, self.peer) = (State::Greeting, None);
-            self.answers.push(self.shape(shared, hello.nonce, &SyncError::Schema.to_string()));
-            return Ok(());
+        if hello.schema != shared.schema.hash() {
+            match self.schema {
+                Some(Theirs { hash, is_alike: true }) if hash == hello.schema => {}
+                // Refused it stays.
+                Some(Theirs { hash, is_alike: false }) if hash == hello.schema => {
+                    return refuse(self, SyncError::Schema);
+                }
+                // Who has only more fields, or fewer, comes again once both know that.
+                _ => {
+                    (self.state, self.peer, self.is_known) = (State::Greeting, None, false);
+                    self.answers.push(self.shape(shared, hello.nonce, &SyncError::Schema.to_string()));
+                    return Ok(());
+                }
+            }
         }
         if is_known_elsewhere(&hello) {
             return refuse(self, SyncError::Impostor { id: hello.id });
@@ -140,32 +149,43 @@ impl<S: Crdt> Session<S> {
     }
 
     /// The peer does not want us, or its schema is another one.
-    pub(super) fn refused(&mut self, shared: &mut Shared<S>, refusal: Refusal) -> Result<(), SyncError> {
+    pub(super) fn refused(
+        &mut self,
+        shared: &mut Shared<S>,
+        now_ms: u64,
+        refusal: Refusal,
+    ) -> Result<(), SyncError> {
         let Refusal { nonce, own, reason, places } = refusal;
-        if nonce != self.nonce || self.state == State::Refused {
+        // What was said before the peer was there as it is now is of no interest any more.
+        let is_late = self.peer.as_ref().is_some_and(|peer| peer.nonce != own);
+        if nonce != self.nonce || self.state == State::Refused || is_late {
+            return Ok(());
+        }
+        if places.is_empty() {
+            self.state = State::Refused;
+            shared.events.push_back(SyncEvent::Refused { link: self.link, reason, conflict: None });
             return Ok(());
         }
         let conflict = conflict(shared.schema.places(), &places);
-        let is_of_schema = !places.is_empty();
-        if is_of_schema && conflict.is_none() {
-            // The fields that one of the two lacks come after all others: until they are written nothing is said of them.
-            let news = Some(hash_of(&places));
-            self.is_hello_due |= std::mem::replace(&mut self.alike, news) != news;
-            if !reason.is_empty() {
-                // It does not know that yet.
-                self.answers.push(self.shape(shared, own, ""));
-                self.is_hello_due = true;
-            }
-            return Ok(());
-        }
-        if is_of_schema {
+        let theirs = Theirs { hash: hash_of(&places), is_alike: conflict.is_none() };
+        let is_news = self.schema.replace(theirs) != Some(theirs);
+        if let Some((ours, theirs)) = conflict {
             self.answers.push(self.shape(shared, own, &SyncError::Schema.to_string()));
+            self.state = State::Refused;
+            let conflict = Some(SchemaConflict { ours, theirs });
+            shared.events.push_back(SyncEvent::Refused { link: self.link, reason, conflict });
+            return Err(SyncError::Schema);
         }
-        self.state = State::Refused;
-        let conflict =
-            conflict.filter(|_| is_of_schema).map(|(ours, theirs)| SchemaConflict { ours, theirs });
-        shared.events.push_back(SyncEvent::Refused { link: self.link, reason, conflict });
-        if is_of_schema { Err(SyncError::Schema) } else { Ok(()) }
+        // The fields that one of the two lacks come after all others: until they are written nothing is said of them.
+        self.is_hello_due |= is_news;
+        let again_ms = self.shown_ms.map(|shown_ms| shown_ms.saturating_add(shared.config().heartbeat_ms));
+        if !reason.is_empty() && (is_news || again_ms.is_none_or(|again_ms| now_ms >= again_ms)) {
+            // The peer does not know that yet.
+            self.shown_ms = Some(now_ms);
+            self.answers.push(self.shape(shared, own, ""));
+            self.is_hello_due = true;
+        }
+        Ok(())
     }
 
     /// Lets a peer in that is no member, or asks the operator to.

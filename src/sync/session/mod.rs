@@ -34,8 +34,9 @@ pub(crate) struct Session<S> {
     nonce: u64,
     state: State,
     peer: Option<Peer>,
-    /// The hash of another schema that goes with ours: the peer's.
-    alike: Option<u64>,
+    /// The peer's schema, if it is known to be another one, and when the peer was last told of ours.
+    schema: Option<Theirs>,
+    shown_ms: Option<u64>,
     /// Whether the peer was a member at some time of the session.
     is_enrolled: bool,
     /// Whether the peer knows who is here: nothing of the state goes out before it could say what it holds of our id.
@@ -100,6 +101,14 @@ pub(crate) struct Peer {
     pub(crate) ahead_ms: i64,
 }
 
+/// Another schema than ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Theirs {
+    hash: u64,
+    /// Whether it has only more fields, or fewer, so that data can be exchanged.
+    is_alike: bool,
+}
+
 /// What the peer has been told, so that it is not told again.
 #[derive(Debug, Default)]
 struct Said {
@@ -134,7 +143,8 @@ impl<S: Crdt> Session<S> {
             nonce,
             state: State::Greeting,
             peer: None,
-            alike: None,
+            schema: None,
+            shown_ms: None,
             is_enrolled: false,
             is_known: false,
             outbound: None,
@@ -188,9 +198,9 @@ impl<S: Crdt> Session<S> {
     pub(crate) fn restart(&mut self, shared: &Shared<S>, now_ms: u64) {
         let salt = shared.replica.id().uuid().as_u128();
         let nonce = self.nonce.rotate_left(17) ^ (salt >> 64) as u64 ^ salt as u64;
-        let (access, alike) = (self.access, self.alike);
+        let (access, schema) = (self.access, self.schema);
         *self = Self::new(self.link, self.principal.take(), nonce, shared, now_ms);
-        (self.access, self.alike) = (access, alike);
+        (self.access, self.schema) = (access, schema);
     }
 
     /// What the peer may do is another now, and it has to say anew who it is.
@@ -228,7 +238,7 @@ impl<S: Crdt> Session<S> {
     pub(crate) fn rewind(&mut self, now_ms: u64) {
         self.beat_ms = self.beat_ms.min(now_ms);
         self.heard_ms = self.heard_ms.min(now_ms);
-        self.asked_ms = None;
+        (self.asked_ms, self.shown_ms) = (None, None);
         self.audit = Auditing::default();
         self.inbound.rewind(now_ms);
         if let Some(outbound) = &mut self.outbound {

@@ -40,7 +40,7 @@ impl<S: Crdt> Session<S> {
                 self.report_held(shared, now_ms);
                 return self.greeted(shared, now_ms, *hello, is_known_elsewhere);
             }
-            Frame::Refuse(refusal) => return self.refused(shared, refusal),
+            Frame::Refuse(refusal) => return self.refused(shared, now_ms, refusal),
             _ => {}
         }
         if self.peer.is_none() || self.state == State::Refused {
