@@ -155,7 +155,8 @@ fn shipped(introduction: &[usize]) -> Vec<Vec<u8>> {
     shipped
 }
 
-/// The bytes are the same on every platform: 32 or 64 bits, little- or big-endian. They change with the wire version only.
+/// The bytes are the same on every platform: 32 or 64 bits, little- or big-endian. They change with the wire version and with the
+/// canonical bytes only.
 #[test]
 fn t46_a_history_gives_the_same_bytes_every_time_on_every_platform() {
     let first = shipped(&[0, 1, 2, 3]);

@@ -225,6 +225,26 @@ fn who_is_refused_stays_so_and_is_told_once() {
 }
 
 #[test]
+fn a_late_refusal_of_who_was_there_before_ends_no_session() {
+    let mut ours: Endpoint<Counts> = endpoint(0, CLUSTER);
+    let mut before: Endpoint<MergeMap<u8, Flag>> = endpoint(1, CLUSTER);
+    let mut theirs: Endpoint<Counts> = endpoint(1, CLUSTER);
+    ours.link_up(START_MS, LinkId(1), None, 1);
+    before.link_up(START_MS, LinkId(1), None, 2);
+    theirs.link_up(START_MS, LinkId(1), None, 3);
+    let (mut hello, mut refusal) = (Vec::new(), Vec::new());
+    assert!(ours.transmit(START_MS, &mut hello).is_some());
+    assert_eq!(before.receive(START_MS, LinkId(1), &hello), Ok(()));
+    assert!(before.transmit(START_MS, &mut refusal).is_some());
+    assert_eq!(talk(&mut ours, &mut theirs), []);
+    assert_eq!(ours.receive(START_MS, LinkId(1), &refusal), Ok(()));
+    ours.write(START_MS, |counts| counts.update(&1, |count| count.add(1).is_ok())).expect("it is legal");
+    assert_eq!(talk(&mut ours, &mut theirs), []);
+    assert_eq!(theirs.replica().state().get(&1).map(Counter::value), Some(1));
+    assert_eq!(refusals(&mut ours), []);
+}
+
+#[test]
 fn b65_who_says_it_is_somebody_else_is_refused_by_what_the_transport_says() {
     let mut hub: Endpoint<Counts> = endpoint(0, CLUSTER);
     let mut honest: Endpoint<Counts> = endpoint(1, CLUSTER);
