@@ -89,6 +89,9 @@ impl Subject for Forgetful {
     }
 
     fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String> {
+        if canonical.uint()? == 0 {
+            return Ok(());
+        }
         place.push(Item::Field("tags"));
         OrSet::<u8>::parse(canonical, place, live)?;
         place.pop();
