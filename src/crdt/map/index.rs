@@ -5,6 +5,7 @@
 //! so look-ups that follow each other overlap; probing slot by slot, it would have to wait for memory to know where to stop.
 //! `docs/adr/0009-layout.md` has the measurements.
 
+use smallvec::{SmallVec, smallvec};
 use triomphe::Arc;
 
 use crate::wire::hash::Tag;
@@ -13,10 +14,12 @@ use crate::wire::hash::Tag;
 const SHARD: usize = 384;
 /// Entries in a bucket.
 const BUCKET: usize = 8;
-/// Entries in two buckets, on average, of the halves of a shard that became two.
-const ROOMY: usize = 13;
-/// Entries a bucket, on average, at which a shard doubles.
-const CROWDED: usize = 7;
+/// Buckets of a shard that is built without memory beside it.
+const BUCKETS: usize = 64;
+/// Entries in four buckets, on average, of the halves of a shard that became two.
+const ROOMY: usize = 27;
+/// Entries in four buckets, on average, at which a shard doubles.
+const CROWDED: usize = 29;
 
 /// A hash index of row numbers. It holds no keys: the caller compares.
 ///
@@ -31,7 +34,8 @@ pub(super) struct Index {
 /// Buckets, the first choice of an entry among them by the other bits of its tag.
 ///
 /// # Invariant
-/// From the first choice of an entry up to where it stands all buckets are full, but for that where it stands.
+/// From the first choice of an entry up to where it stands all buckets are full, but for that where it stands. One bucket is not
+/// full: there a search ends.
 #[derive(Clone, Debug)]
 struct Shard {
     buckets: Arc<[Bucket]>,
@@ -127,8 +131,16 @@ impl Shard {
     fn of(entries: impl Iterator<Item = Entry>, buckets: usize, shards: usize) -> Self {
         let mut shard = Self { buckets: std::iter::repeat_n(Bucket::default(), buckets).collect(), len: 0 };
         let buckets = Arc::get_mut(&mut shard.buckets).expect("a new reference is unique");
+        // How full each bucket is, at hand: looking for the end of one for each entry took longer than moving it.
+        let mut filled: SmallVec<[u8; BUCKETS]> = smallvec![0; buckets.len()];
         for (tag, row) in entries {
-            put(buckets, split(tag, shards).1, (tag, row));
+            let mut at = home(split(tag, shards).1, buckets.len());
+            while filled[at] as usize == BUCKET {
+                at = next(at, buckets.len());
+            }
+            let place = filled[at] as usize;
+            (buckets[at].tags[place], buckets[at].rows[place]) = (tag, row);
+            filled[at] += 1;
             shard.len += 1;
         }
         shard
@@ -147,7 +159,7 @@ impl Shard {
 
     #[inline]
     fn insert(&mut self, entry: Entry, rest: u32, shards: usize) {
-        if self.len >= self.buckets.len() * CROWDED {
+        if (self.len + 1) * 4 > self.buckets.len() * CROWDED {
             self.grow(shards);
         }
         self.len += 1;
@@ -289,7 +301,7 @@ impl Index {
                 halves[split(tag, count).0 % 2].push((tag, row));
             }
             for half in &mut halves {
-                let buckets = half.len() * 2 / ROOMY + 1;
+                let buckets = half.len() * 4 / ROOMY + 1;
                 shards.push(Shard::of(half.drain(..), buckets, count));
             }
         }
@@ -325,6 +337,36 @@ mod tests {
             assert_eq!(fork.find_map(tag_of(row), |other| (other == row).then_some(other)), Some(row));
         }
         assert_eq!((index.len, fork.len), (5_000, 10_000));
+    }
+
+    #[test]
+    fn a_search_for_what_is_not_there_ends_however_many_rows_a_shard_has() {
+        for rows in 0..200 {
+            let mut index = Index::default();
+            (0..rows).for_each(|row| index.insert(tag_of(row), row));
+            assert!(
+                index.shards.iter().all(|shard| !shard.buckets.iter().all(Bucket::is_full)),
+                "{rows} rows"
+            );
+            assert_eq!(index.rows(tag_of(rows)).find(|row| *row == rows), None);
+            assert_eq!(index.find_map(tag_of(rows), |row| (row == rows).then_some(row)), None);
+            index.remove(tag_of(rows), rows);
+            assert_eq!(index.len, rows as usize);
+        }
+    }
+
+    #[test]
+    fn a_shard_that_was_left_empty_when_shards_doubled_takes_rows() {
+        // All have the upper bit, so that one half is empty at each doubling.
+        let upper = |row: u32| tag_of(row) | 1 << (Tag::BITS - 1);
+        let mut index = Index::default();
+        (0..3 * SHARD as u32).for_each(|row| index.insert(upper(row), row));
+        let lower = |row: u32| tag_of(row) & !(1 << (Tag::BITS - 1));
+        for row in 3 * SHARD as u32..4 * SHARD as u32 {
+            assert_eq!(index.rows(lower(row)).find(|other| *other == row), None);
+            index.insert(lower(row), row);
+            assert_eq!(index.rows(lower(row)).find(|other| *other == row), Some(row));
+        }
     }
 
     #[test]
