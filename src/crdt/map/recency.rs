@@ -31,12 +31,14 @@ const LAST: Place = standing::PLACE;
 pub(super) type Place = u32;
 
 /// A run of entries.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Chunk {
     number: Place,
-    rows: Vec<u32>,
+    len: u32,
+    /// The rows, `len` of them.
+    rows: [u32; CHUNK],
     /// The places of the rows, if the chunk was put together from others; else all have its number.
-    places: Vec<Place>,
+    places: Option<Box<[Place; CHUNK]>>,
     newest: Marks,
     /// Boxed, as few chunks have one.
     reach: Option<Box<Marks>>,
@@ -44,12 +46,41 @@ struct Chunk {
 
 impl Chunk {
     fn open(number: Place) -> Self {
-        Self { number, rows: Vec::with_capacity(CHUNK), ..Self::default() }
+        Self { number, len: 0, rows: [0; CHUNK], places: None, newest: Marks::default(), reach: None }
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.len as usize == CHUNK
+    }
+
+    fn rows(&self) -> &[u32] {
+        &self.rows[..self.len as usize]
     }
 
     fn entries(&self) -> impl DoubleEndedIterator<Item = (Place, u32)> {
-        let place = |at: usize| self.places.get(at).copied().unwrap_or(self.number);
-        self.rows.iter().enumerate().map(move |(at, row)| (place(at), *row))
+        let place = |at: usize| self.places.as_ref().map_or(self.number, |places| places[at]);
+        self.rows().iter().enumerate().map(move |(at, row)| (place(at), *row))
+    }
+
+    /// Adds an entry. There is room.
+    #[inline]
+    fn push(&mut self, row: u32) {
+        self.rows[self.len as usize] = row;
+        self.len += 1;
+    }
+
+    /// Adds an entry that was made in another chunk.
+    fn push_from(&mut self, place: Place, row: u32) {
+        self.places.get_or_insert_with(|| Box::new([0; CHUNK]))[self.len as usize] = place;
+        self.push(row);
+    }
+
+    fn take_out(&mut self, row: u32) {
+        if let Some(at) = self.rows().iter().position(|other| *other == row) {
+            self.rows.copy_within(at + 1..self.len as usize, at);
+            self.len -= 1;
+        }
     }
 }
 
@@ -74,7 +105,7 @@ impl Default for Recency {
 impl Recency {
     /// The number of entries, valid or not, at most.
     fn len(&self) -> usize {
-        self.closed.len() * CHUNK + self.open.rows.len()
+        self.closed.len() * CHUNK + self.open.len as usize
     }
 
     /// Takes note that a row was touched by the events `fresh`. `place` is where its entry was, zero for none. `gather` collects
@@ -90,7 +121,7 @@ impl Recency {
     ) -> (Place, bool) {
         let mut is_first = false;
         if place != self.open.number {
-            if self.open.rows.len() == CHUNK {
+            if self.open.is_full() {
                 self.close();
                 is_first = true;
             }
@@ -98,7 +129,7 @@ impl Recency {
             if place == 0 || !self.is_ahead {
                 gather(&mut self.open.newest);
             }
-            self.open.rows.push(row);
+            self.open.push(row);
             self.open.newest.raise_dots(fresh);
             self.is_ahead = self.is_ahead || self.reach.within_marks(&self.open.newest);
         } else {
@@ -110,7 +141,7 @@ impl Recency {
     /// Takes out the entry of a row that is no more: its number may be given to another row while the chunk is still open.
     pub(super) fn take_out(&mut self, row: u32, place: Place) {
         if place == self.open.number {
-            self.open.rows.retain(|other| *other != row);
+            self.open.take_out(row);
         }
     }
 
@@ -171,7 +202,7 @@ impl Recency {
         for chunk in before.closed.iter().map(|chunk| &**chunk).chain([&before.open]) {
             let mut is_covered = false;
             for (place, row) in chunk.entries().filter(|(place, row)| is_valid(*place, *row)) {
-                if self.open.rows.len() == CHUNK {
+                if self.open.is_full() {
                     self.close();
                     is_covered = false;
                 }
@@ -179,8 +210,7 @@ impl Recency {
                     self.open.newest.raise_all(&chunk.newest);
                     is_covered = true;
                 }
-                self.open.rows.push(row);
-                self.open.places.push(place);
+                self.open.push_from(place, row);
             }
         }
         self.close();
@@ -193,8 +223,8 @@ impl Recency {
         for (chunk, number) in self.closed.iter_mut().zip(1..) {
             let chunk = Arc::make_mut(chunk);
             chunk.number = number;
-            chunk.places = Vec::new();
-            chunk.rows.iter().for_each(|row| place(*row, number));
+            chunk.places = None;
+            chunk.rows().iter().for_each(|row| place(*row, number));
         }
         self.open.number = self.closed.len() as Place + 1;
     }
@@ -239,7 +269,7 @@ mod tests {
             valid.retain(|(place, row)| is_valid(*place, *row));
             self.log.compact(is_valid);
             assert_eq!(self.log.entries().collect::<Vec<_>>(), valid);
-            assert!(self.log.closed.iter().all(|chunk| chunk.rows.len() <= CHUNK));
+            assert!(self.log.closed.iter().all(|chunk| chunk.rows().len() <= CHUNK));
         }
 
         /// The rows that are found for who has seen `since`, newest first.
@@ -310,11 +340,14 @@ mod tests {
 
     #[test]
     fn a_row_that_was_taken_out_has_no_entry_in_the_open_chunk() {
-        let mut log = written(CHUNK + 2);
-        log.log.take_out(CHUNK as u32, log.places[CHUNK]);
-        log.log.take_out(0, log.places[0]);
-        assert_eq!(log.log.entries().filter(|(_, row)| *row == CHUNK as u32).count(), 0);
-        assert_eq!(log.log.entries().count(), CHUNK + 1);
+        let count = CHUNK as u32 + 5;
+        let mut log = written(CHUNK + 5);
+        for gone in [CHUNK + 1, CHUNK + 3, 0] {
+            log.log.take_out(gone as u32, log.places[gone]);
+        }
+        let rows: Vec<u32> = log.log.entries().map(|(_, row)| row).collect();
+        let left: Vec<u32> = (0..count).filter(|row| ![count - 4, count - 2].contains(row)).collect();
+        assert_eq!(rows, left);
     }
 
     #[test]
