@@ -33,7 +33,7 @@ impl Ahead {
             (self.next, self.end) = (0, incoming.len().min(AHEAD));
             for (found, row) in self.found.iter_mut().zip(incoming) {
                 let tag = rows.tag(&row.key);
-                let hinted = row.standing.hint().filter(|number| rows.is_at(*number, &row.key));
+                let hinted = row.body.standing().hint().filter(|number| rows.is_at(*number, &row.key));
                 *found = (hinted.or_else(|| rows.find_tagged(&row.key, tag)), tag);
                 found.0.and_then(|number| rows.row(number)).inspect(|held| held.fetch());
             }

@@ -31,9 +31,9 @@ impl<'a, K: Key, V: Crdt> Iterator for Entries<'a, K, V> {
     type Item = (&'a K, &'a V);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let row = self.rows.find(|row| row.standing.is_live())?;
+        let entry = self.rows.find_map(|row| Some((&row.key, row.body.readable()?)))?;
         self.left = self.left.saturating_sub(1);
-        Some((&row.key, &row.value))
+        Some(entry)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -3,13 +3,16 @@
 use std::hint::black_box;
 
 use crate::causal::dot::Marks;
+use crate::causal::frontier::Frontier;
 use crate::crdt::change::Path;
+use crate::crdt::map::body::Body;
 use crate::crdt::map::standing::Standing;
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::Pruning;
 use crate::crdt::repairing::Repairing;
 use crate::crdt::shipping::Since;
 use crate::crdt::{Crdt, Key};
+use crate::wire::events::Events;
 
 /// A row of a map.
 ///
@@ -19,25 +22,36 @@ use crate::crdt::{Crdt, Key};
 #[derive(Debug)]
 pub(super) struct Row<K, V> {
     pub(super) key: K,
-    pub(super) value: V,
-    pub(super) floor: Option<Box<Marks>>,
-    pub(super) standing: Standing,
+    pub(super) body: Body<V>,
 }
 
 impl<K: Key, V: Crdt> Clone for Row<K, V> {
     fn clone(&self) -> Self {
-        Self { key: self.key.clone(), value: self.value.fork(), floor: self.floor.clone(), ..*self }
+        Self { key: self.key.clone(), body: self.body.clone() }
     }
 }
 
 impl<K: Key, V: Crdt> Row<K, V> {
     pub(super) fn new(key: K, value: V, floor: Option<Box<Marks>>) -> Self {
-        Self { key, value, floor, standing: Standing::default() }
+        Self { key, body: Body::new(value, floor) }
+    }
+
+    /// A row that says nothing yet.
+    #[inline]
+    pub(super) fn bottom(key: K) -> Self {
+        Self { key, body: Body::Plain(Standing::default(), V::bottom()) }
+    }
+
+    /// A copy that belongs to no table.
+    pub(super) fn alone(&self) -> Self {
+        let mut row = self.clone();
+        *row.body.standing_mut() = Standing::default();
+        row
     }
 
     /// Whether the row says nothing at all.
     pub(super) fn is_bottom(&self) -> bool {
-        self.floor.is_none() && self.value.is_bottom()
+        self.body.is_bottom()
     }
 
     /// Has the row's memory fetched. Where the rows of a large map lie is known to no cache: of rows that are fetched one behind
@@ -45,22 +59,40 @@ impl<K: Key, V: Crdt> Row<K, V> {
     /// instructions that the processor does not come to the next before this one is there.
     #[inline]
     pub(super) fn fetch(&self) {
-        black_box((self.standing, self.value.is_live()));
+        if let Body::Plain(standing, value) = &self.body {
+            black_box((*standing, value.is_live()));
+        }
     }
 
     pub(super) fn raise_marks(&self, marks: &mut Marks) {
-        if let Some(floor) = &self.floor {
+        if let Some(floor) = self.body.floor() {
             marks.raise_all(floor);
         }
-        self.value.raise_marks(marks);
+        if let Some(value) = self.body.value() {
+            value.raise_marks(marks);
+        }
+    }
+
+    pub(super) fn note_events(&self, events: &mut Events) {
+        if let Some(floor) = self.body.floor() {
+            floor.iter().for_each(|mark| events.note(mark));
+        }
+        if let Some(value) = self.body.value() {
+            value.note_events(events);
+        }
+    }
+
+    /// Whether something of it is live whose event lies within `seen`.
+    pub(super) fn shows(&self, seen: &Frontier) -> bool {
+        self.body.value().is_some_and(|value| value.shows(seen))
     }
 
     /// What of the row is news: all of it if a removal is, else the cells that are.
     pub(super) fn since(&self, since: &Since) -> Option<Self> {
-        if self.floor.as_ref().is_some_and(|floor| !floor.within(&since.frontier)) {
+        if self.body.floor().is_some_and(|floor| !floor.within(&since.frontier)) {
             return Some(self.clone());
         }
-        let value = self.value.since(since)?;
+        let value = self.body.value()?.since(since)?;
         Some(Self::new(self.key.clone(), value, None))
     }
 
@@ -81,24 +113,21 @@ impl<K: Key, V: Crdt> Row<K, V> {
             floor
         });
         let news = floor.filter(|floor| !floor.within(merging.ours));
-        let outer = news.map(|floor| {
+        let outer = news.as_ref().map(|floor| {
             for mark in floor.iter().filter(|mark| !merging.ours.covers(*mark)) {
                 merging.fresh.raise(mark);
             }
             let mut inner = merging.floor.clone();
-            inner.raise_all(&floor);
-            match &mut self.floor {
-                Some(own) => own.raise_all(&floor),
-                None => self.floor = Some(floor),
-            }
+            inner.raise_all(floor);
             std::mem::replace(&mut merging.floor, inner)
         });
         merging.residue = false;
-        self.value.join(value, merging, &Path::key(path, step, &self.key));
-        merging.residue |= self.floor.is_some() || self.value.is_bottom();
+        self.body.value_mut().join(value, merging, &Path::key(path, step, &self.key));
         if let Some(outer) = outer {
             merging.floor = outer;
         }
+        self.body.raise_floor(news);
+        merging.residue |= self.body.floor().is_some() || self.body.is_void();
     }
 
     /// Joins what is held elsewhere for the key, where the two ought to be equal; bottom, if nothing is.
@@ -113,38 +142,41 @@ impl<K: Key, V: Crdt> Row<K, V> {
         step: u32,
     ) {
         let outer = (repairing.ours.clone(), repairing.theirs.clone());
-        if let Some(own) = &self.floor {
+        if let Some(own) = self.body.floor() {
             repairing.ours.raise_all(own);
         }
-        if let Some(mut floor) = floor {
+        let floor = floor.map(|mut floor| {
             floor.remap(|dot| repairing.remap(dot));
             repairing.theirs.raise_all(&floor);
-            self.floor.get_or_insert_default().raise_all(&floor);
-        }
+            floor
+        });
         repairing.residue = false;
-        self.value.repair(value, repairing, &Path::key(path, step, &self.key));
-        repairing.residue |= self.floor.is_some() || self.value.is_bottom();
+        self.body.value_mut().repair(value, repairing, &Path::key(path, step, &self.key));
+        self.body.raise_floor(floor);
+        repairing.residue |= self.body.floor().is_some() || self.body.is_void();
         (repairing.ours, repairing.theirs) = outer;
     }
 
     /// Forgets what is stable. Returns whether something is left to be forgotten later.
     pub(super) fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
-        if let Some(floor) = self.floor.take_if(|floor| floor.within(pruning.cut)) {
+        let is_stable = self.body.floor().is_some_and(|floor| floor.within(pruning.cut));
+        if let Some(floor) = is_stable.then(|| self.body.take_floor()).flatten() {
             for mark in floor.iter() {
                 pruning.dropped.raise(mark);
             }
             pruning.marks += 1;
             pruning.weigh_marks(floor.len());
         }
-        let outer = self.floor.as_ref().map(|floor| {
+        let outer = self.body.floor().map(|floor| {
             let outer = pruning.floor.clone();
             pruning.floor.raise_all(floor);
             outer
         });
-        let has_residue = self.value.prune(pruning);
+        let has_residue = self.body.held_mut().is_some_and(|value| value.prune(pruning));
+        self.body.shed();
         if let Some(outer) = outer {
             pruning.floor = outer;
         }
-        has_residue || self.floor.is_some()
+        has_residue || self.body.floor().is_some()
     }
 }

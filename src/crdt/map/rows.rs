@@ -63,13 +63,13 @@ impl Books {
         fresh: &[Dot],
         has_residue: bool,
     ) -> bool {
-        let is_live = row.value.is_live();
-        if is_live != row.standing.is_live() {
-            row.standing.set_live(is_live);
+        let is_live = row.body.is_live();
+        if is_live != row.body.standing().is_live() {
+            row.body.standing_mut().set_live(is_live);
             self.live = if is_live { self.live + 1 } else { self.live - 1 };
         }
-        if has_residue && !row.standing.has_residue() {
-            row.standing.set_residue(true);
+        if has_residue && !row.body.standing().has_residue() {
+            row.body.standing_mut().set_residue(true);
             self.residue.push(number);
         }
         !fresh.is_empty() && self.log(number, row, fresh)
@@ -77,9 +77,9 @@ impl Books {
 
     #[inline]
     fn log<K: Key, V: Crdt>(&mut self, number: u32, row: &mut Row<K, V>, fresh: &[Dot]) -> bool {
-        let before = row.standing.place();
+        let before = row.body.standing().place();
         let (place, is_first) = self.recency.touch(number, before, fresh, |marks| row.raise_marks(marks));
-        row.standing.set_place(place);
+        row.body.standing_mut().set_place(place);
         is_first
     }
 }
@@ -117,8 +117,8 @@ impl<K: Key, V: Crdt> Table<K, V> {
         let row = self.rows.take(number as usize)?;
         self.index.remove(self.hasher.tag(&row.key), number);
         self.free.push(number);
-        self.books.recency.take_out(number, row.standing.place());
-        if row.standing.is_live() {
+        self.books.recency.take_out(number, row.body.standing().place());
+        if row.body.standing().is_live() {
             self.books.live -= 1;
         }
         Some(row)
@@ -131,13 +131,16 @@ impl<K: Key, V: Crdt> Table<K, V> {
         let numbers: Vec<u32> = entries.filter(is_valid).map(|(_, number)| number).collect();
         let rows = numbers.into_iter().filter_map(|number| self.rows.take(number as usize));
         // Where the rows stood in this log says nothing of another.
-        let moved = |row: Row<K, V>| Row { standing: row.standing.moved(), ..row };
+        let moved = |mut row: Row<K, V>| {
+            row.body.standing_mut().set_place(0);
+            row
+        };
         rows.map(moved).collect()
     }
 
     /// Whether an entry of the log is the newest of its row.
     fn is_valid(&self, place: Place, number: u32) -> bool {
-        self.row(number).is_some_and(|row| row.standing.place() == place)
+        self.row(number).is_some_and(|row| row.body.standing().place() == place)
     }
 
     /// Drops invalid entries of the log once they are many.
@@ -149,7 +152,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
             if is_worn {
                 recency.renumber(|number, place| {
                     if let Some(row) = self.rows.get_mut(number as usize) {
-                        row.standing.set_place(place);
+                        row.body.standing_mut().set_place(place);
                     }
                 });
             }
@@ -160,7 +163,7 @@ impl<K: Key, V: Crdt> Table<K, V> {
     fn of(list: Vec<Row<K, V>>, seed: u64) -> Self {
         let mut table = Self::new(seed);
         for mut row in list {
-            let has_residue = std::mem::take(&mut row.standing).has_residue();
+            let has_residue = std::mem::take(row.body.standing_mut()).has_residue();
             let tag = table.hasher.tag(&row.key);
             table.add_marked(row, tag, has_residue);
         }
@@ -225,7 +228,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     /// The number of rows that are live.
     pub(super) fn live(&self) -> usize {
         match self {
-            Self::Few(list) => list.iter().filter(|row| row.standing.is_live()).count(),
+            Self::Few(list) => list.iter().filter(|row| row.body.standing().is_live()).count(),
             Self::Many(table) => table.books.live,
         }
     }
@@ -347,8 +350,10 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             Self::Few(list) => {
                 let row = list.make_mut().get_mut(number as usize)?;
                 let (result, _, has_residue) = write(row);
-                row.standing.set_residue(row.standing.has_residue() || has_residue);
-                row.standing.set_live(row.value.is_live());
+                let is_live = row.body.is_live();
+                let standing = row.body.standing_mut();
+                standing.set_residue(standing.has_residue() || has_residue);
+                standing.set_live(is_live);
                 Some(result)
             }
             Self::Many(table) => {
@@ -384,8 +389,9 @@ impl<K: Key, V: Crdt> Rows<K, V> {
     pub(super) fn add(&mut self, mut row: Row<K, V>, tag: Option<Tag>, has_residue: bool, seed: u64) -> u32 {
         if let Self::Few(list) = self {
             if list.len() < FEW {
-                row.standing.set_residue(has_residue);
-                row.standing.set_live(row.value.is_live());
+                row.body.standing_mut().set_residue(has_residue);
+                let is_live = row.body.is_live();
+                row.body.standing_mut().set_live(is_live);
                 list.make_mut().push(row);
                 return list.len() as u32 - 1;
             }
@@ -410,7 +416,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                 let Some(row) = table.remove(number) else {
                     return;
                 };
-                if row.standing.has_residue() {
+                if row.body.standing().has_residue() {
                     table.books.residue.remove(number);
                 }
             }
@@ -463,7 +469,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                     .entries_beyond(&since.frontier, &since.ceiling)
                     .inspect(|_| visited += 1);
                 let rows = entries.filter_map(|(place, number)| {
-                    table.row(number).filter(|row| row.standing.place() == place)
+                    table.row(number).filter(|row| row.body.standing().place() == place)
                 });
                 let mut rows: Vec<_> = rows.collect();
                 rows.reverse();
@@ -478,10 +484,10 @@ impl<K: Key, V: Crdt> Rows<K, V> {
         let before = self.len();
         match self {
             Self::Few(list) => {
-                if list.iter().any(|row| row.standing.has_residue() || row.is_bottom()) {
+                if list.iter().any(|row| row.body.standing().has_residue() || row.is_bottom()) {
                     list.make_mut().retain_mut(|row| {
                         let has_residue = prune(row);
-                        row.standing.set_residue(has_residue);
+                        row.body.standing_mut().set_residue(has_residue);
                         !row.is_bottom()
                     });
                 }
@@ -492,10 +498,10 @@ impl<K: Key, V: Crdt> Rows<K, V> {
                         continue;
                     };
                     let has_residue = prune(row);
-                    row.standing.set_residue(has_residue);
+                    row.body.standing_mut().set_residue(has_residue);
                     if row.is_bottom() {
                         table.remove(number);
-                    } else if row.standing.has_residue() {
+                    } else if row.body.standing().has_residue() {
                         table.books.residue.push(number);
                     }
                 }
@@ -503,7 +509,7 @@ impl<K: Key, V: Crdt> Rows<K, V> {
             }
         }
         let has_residue = match self {
-            Self::Few(list) => list.iter().any(|row| row.standing.has_residue()),
+            Self::Few(list) => list.iter().any(|row| row.body.standing().has_residue()),
             Self::Many(table) => !table.books.residue.is_empty(),
         };
         (has_residue, before - self.len())
@@ -558,8 +564,10 @@ mod tests {
     fn forget_all_but(rows: &mut Flags, count: usize) {
         let before = rows.len();
         let (has_residue, removed) = rows.prune(|row| {
-            row.floor.take_if(|_| row.key >= count);
-            row.floor.is_some()
+            if row.key >= count {
+                row.body.take_floor();
+            }
+            row.body.floor().is_some()
         });
         assert_eq!((has_residue, removed, rows.len()), (count > 0, before - count, count));
         let mut keys: Vec<_> = rows.iter().map(|row| row.key).collect();

@@ -26,13 +26,6 @@ impl Standing {
         self.0 = self.0 & !PLACE | place;
     }
 
-    /// What holds of a row that is taken out of its table.
-    #[inline]
-    pub(super) fn moved(mut self) -> Self {
-        self.set_place(0);
-        self
-    }
-
     /// Whether the value is live, in a replica's state: looking through a row of rows would cost them all.
     #[inline]
     pub(super) fn is_live(self) -> bool {
