@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, SystemTime};
 
 use driftless_node::connection::{Connection, DomainName, Frame};
@@ -213,6 +213,11 @@ impl Write for Lines {
 
 impl Log {
     pub(crate) fn new() -> Self {
+        // While there is one subscriber alone, a place that a thread without it passes first interests nobody, for all time.
+        static ANYONE: Once = Once::new();
+        ANYONE.call_once(|| {
+            tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap();
+        });
         let lines = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&lines);
         let subscriber = tracing_subscriber::fmt()
