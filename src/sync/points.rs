@@ -144,6 +144,31 @@ mod tests {
     }
 
     #[test]
+    fn of_those_that_nobody_uses_the_last_to_write_are_kept_each_with_its_newest() {
+        let mut ledger = Ledger::default();
+        let id = |number: u64| ReplicaId::from_u128(u128::from(number));
+        let is_used = |of: &ReplicaId| *of == id(1);
+        (1..=70).for_each(|number| ledger.note(id(number), stamps(&[number])));
+        ledger.note(id(70), (100..1000).map(Timestamp::from_bits));
+        ledger.retain(is_used);
+        let kept: Vec<ReplicaId> = ledger.0.keys().copied().collect();
+        let newest = 70 + 1 - MOST_UNUSED as u64..=70;
+        assert_eq!(kept, [1].into_iter().chain(newest).map(id).collect::<Vec<_>>());
+        assert_eq!((ledger.of(&id(70)).len(), ledger.of(&id(69))), (MOST_STABLE, &stamps(&[69])[..]));
+        // There is room for all of them.
+        ledger.retain(is_used);
+        assert_eq!(ledger.0.len(), MOST_UNUSED + 1);
+    }
+
+    #[test]
+    fn what_another_copy_committed_takes_the_place_of_what_was_committed_after_the_two_parted() {
+        let mut ledger = Ledger::default();
+        ledger.note(A, stamps(&[3, 5, 7, 9]));
+        ledger.replace(A, Timestamp::from_bits(6), &stamps(&[4, 6, 8]));
+        assert_eq!(ledger.of(&A), stamps(&[3, 5, 8]));
+    }
+
+    #[test]
     fn the_newest_are_kept() {
         let mut ledger = Ledger::default();
         ledger.note(A, (1..=5000).map(Timestamp::from_bits));

@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn each_token_has_one_text() {
         let token: Token = VersionVector::from(vec![
-            (ReplicaId::from_u128(7), Timestamp::from_bits(9)),
+            (ReplicaId::from_u128(0xfeed << 64 | 7), Timestamp::from_bits(9)),
             (ReplicaId::from_u128(3), Timestamp::MAX),
         ])
         .into();
