@@ -5,9 +5,10 @@
 use std::error::Error;
 
 use driftless::{
-    Config, Counter, CounterOverflow, DecodeError, Document, DocumentError, EncodeError, Kind, LwwRegister,
-    MergeError, MergeMap, OrSet, PathItem, PendingError, Replica, ReplicaId, Timestamp, TransactError, Value,
-    VersionVector, WriteError,
+    Config, Counter, CounterOverflow, DecodeError, Document, DocumentError, EncodeError, Kind, LinkId,
+    LwwRegister, MergeError, MergeMap, OrSet, PathItem, PendingError, RefusedId, RefusedTransaction,
+    RefusedWrite, Replica, ReplicaId, SyncError, Timestamp, TokenError, TransactError, Value, VersionVector,
+    WriteError,
 };
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -57,6 +58,23 @@ fn each_error_says_that_nothing_changed_and_what_it_is_about() {
         (Box::new(PendingError::OutOfOrder { expected: 3, found: 8 }), vec!["3".into(), "8".into()]),
         (Box::new(PendingError::OtherTransfer), vec!["transfer".into()]),
         (Box::new(PendingError::TooLarge { allowed: 1_234 }), vec!["1234".into()]),
+        (Box::new(SyncError::Broken { what: "a shoe" }), vec!["a shoe".into()]),
+        (Box::new(SyncError::UnknownLink { link: LinkId(31) }), vec!["31".into()]),
+        (Box::new(SyncError::OtherCluster), vec!["cluster".into()]),
+        (Box::new(SyncError::Version { theirs: (3, 8) }), vec!["3 to 8".into()]),
+        (Box::new(SyncError::Schema), vec!["shape".into()]),
+        (Box::new(SyncError::Impostor { id: EU }), vec![EU.to_string()]),
+        (Box::new(SyncError::Itself { id: EU }), vec![EU.to_string()]),
+        (Box::new(SyncError::Merge(MergeError::Poisoned)), vec!["panicked".into()]),
+        (Box::new(RefusedWrite::IdInDoubt { id: EU }), vec![EU.to_string(), "reidentify".into()]),
+        (Box::new(RefusedWrite::Write(WriteError::Unwound)), vec!["panic".into()]),
+        (
+            Box::new(RefusedTransaction::<DocumentError>::Write(RefusedWrite::IdInDoubt { id: EU })),
+            vec![EU.to_string()],
+        ),
+        (Box::new(RefusedTransaction::Aborted(DocumentError::EmptyPath)), vec!["path".into()]),
+        (Box::new(RefusedId::NotInDoubt), vec!["doubt".into()]),
+        (Box::new(TokenError { length: 31 }), vec!["31".into()]),
     ];
     for (error, parts) in errors {
         let shown = error.to_string();
