@@ -1,6 +1,8 @@
 //! Frames of each kind that say too much, with the right checks: they are taken or refused within bounds of memory, and what is
 //! held stays as it is.
 
+use std::num::NonZeroU16;
+
 use allocation_counter::measure;
 use driftless::{
     Config, Endpoint, LinkId, LwwRegister, MergeMap, Replica, ReplicaId, Request, SyncConfig, SyncError,
@@ -222,6 +224,33 @@ fn hellos_with_endless_lists_are_taken_or_refused_within_bounds() {
 }
 
 #[test]
+fn who_speaks_no_version_that_is_spoken_here_is_refused() {
+    for (oldest, newest, is_spoken) in [(0, 0, false), (0, 1, true), (1, 7, true), (2, 3, false)] {
+        let mut victim = fresh();
+        let schema = schema(&mut victim);
+        let mut body = hello(schema, "forger", VersionVector::new(), &[], &[]).split_off(HEAD);
+        // A list of fields, of which the first is a list of two small numbers.
+        assert_eq!(body[1..4], [0x92, 1, 1]);
+        (body[2], body[3]) = (oldest, newest);
+        let theirs = (oldest.into(), newest.into());
+        let expected = if is_spoken { Ok(()) } else { Err(SyncError::Version { theirs }) };
+        assert_eq!(victim.receive(START_MS, LINK, &frame(HELLO, &body)), expected);
+    }
+}
+
+#[test]
+fn what_comes_before_a_hello_is_not_answered() {
+    let mut victim = fresh();
+    drain(&mut victim);
+    let body = rmp_serde::to_vec(&id(0)).expect("it can be written");
+    let seal = NONCE.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let check = xxh3_64_with_seed(&body, seal ^ u64::from(ASK_POINTS)).to_be_bytes();
+    let ask = [&[ASK_POINTS], &check[..4], &body[..]].concat();
+    assert_eq!(victim.receive(START_MS, LINK, &ask), Ok(()));
+    assert_eq!(drain(&mut victim), Vec::<Vec<u8>>::new());
+}
+
+#[test]
 fn beats_with_endless_lists_are_taken_or_refused_within_bounds() {
     let nothing = VersionVector::new();
     let one_each = |count| strangers(count).into_iter().map(|id| (id, vector(1))).collect::<Table>();
@@ -348,22 +377,25 @@ fn heap(victim: Victim) -> i64 {
     -measure(|| drop(victim)).bytes_current
 }
 
+/// The steps of an audit, as they are written.
+#[derive(Serialize)]
+enum Audit {
+    Prints { vector: u64, sums: Vec<u64> },
+    Rows { vector: u64, buckets: Vec<u16>, rows: Vec<(u64, u64)> },
+    Repair { vector: u64, ids: Vec<u64>, message: Vec<u8>, is_answer: bool },
+}
+
+/// An endpoint of which a peer says that it holds the same: an audit is between two such.
+fn equal() -> Victim {
+    let mut victim = greeted();
+    let held = victim.replica().vector();
+    let beat: Beat = (START_MS, hash(&held), Some(held), None, None, false);
+    attack("a claim", &mut victim, &packed(BEAT, &beat)).expect("it may hold the same");
+    victim
+}
+
 #[test]
 fn audits_with_forged_ids_change_nothing() {
-    #[derive(Serialize)]
-    enum Audit {
-        Prints { vector: u64, sums: Vec<u64> },
-        Rows { vector: u64, buckets: Vec<u16>, rows: Vec<(u64, u64)> },
-        Repair { vector: u64, ids: Vec<u64>, message: Vec<u8>, is_answer: bool },
-    }
-    // An audit is between two that say that they hold the same.
-    let equal = || {
-        let mut victim = greeted();
-        let held = victim.replica().vector();
-        let beat: Beat = (START_MS, hash(&held), Some(held), None, None, false);
-        attack("a claim", &mut victim, &packed(BEAT, &beat)).expect("it may hold the same");
-        victim
-    };
     let vector = hash(&equal().replica().vector());
     let rows =
         |count: u64| (0..count).map(|number| (number.wrapping_mul(0x9E37_79B9_7F4A_7C15), number)).collect();
@@ -397,6 +429,59 @@ fn audits_with_forged_ids_change_nothing() {
         assert_eq!(received.is_ok(), is_taken, "{what}: {received:?}");
         // It goes on.
         victim.write(START_MS + 1, |names| names.update(&1, |name| name.set("after"))).expect("legal");
+    }
+}
+
+/// A bucket of a victim that is not empty, a row that is in it, and that row as a message.
+fn row(victim: &Victim) -> (u16, u64, Vec<u8>) {
+    let rows = |bucket: &u16| victim.replica().rows_of(NonZeroU16::new(256).expect("some"), &[*bucket]);
+    let bucket = (0..256).find(|bucket| !rows(bucket).is_empty()).expect("there are rows");
+    let id = rows(&bucket)[0].id;
+    (bucket, id, victim.replica().rows(&[id]).encode().expect("it is small"))
+}
+
+#[test]
+fn an_audit_of_another_vector_than_the_peer_says_to_hold_is_left_alone() {
+    let victim = equal();
+    let vector = hash(&victim.replica().vector());
+    let (bucket, id, message) = row(&victim);
+    let audits = |vector| {
+        [
+            Audit::Prints { vector, sums: vec![7; 256] },
+            Audit::Rows { vector, buckets: vec![bucket], rows: Vec::new() },
+            Audit::Repair { vector, ids: vec![id], message: message.clone(), is_answer: false },
+        ]
+    };
+    for (of, answers) in [(vector, 1), (vector ^ 1, 0)] {
+        for (number, audit) in audits(of).iter().enumerate() {
+            let mut victim = equal();
+            assert_eq!(victim.receive(START_MS, LINK, &packed(AUDIT, audit)), Ok(()));
+            let sent = drain(&mut victim);
+            assert_eq!(sent.iter().filter(|frame| frame[0] == AUDIT).count(), answers, "{number}");
+        }
+    }
+}
+
+#[test]
+fn an_audit_is_of_eight_buckets_and_of_256_rows_at_most() {
+    let victim = equal();
+    let vector = hash(&victim.replica().vector());
+    let (_, _, message) = row(&victim);
+    let rows = |count: u16| Audit::Rows { vector, buckets: (0..count).collect(), rows: Vec::new() };
+    let repair = |count: u64| Audit::Repair {
+        vector,
+        ids: (0..count).collect(),
+        message: message.clone(),
+        is_answer: true,
+    };
+    let broken = |what| Err(SyncError::Broken { what });
+    for (audit, expected) in [
+        (rows(8), Ok(())),
+        (rows(9), broken("at most 8 buckets")),
+        (repair(256), Ok(())),
+        (repair(257), broken("at most 256 rows")),
+    ] {
+        assert_eq!(equal().receive(START_MS, LINK, &packed(AUDIT, &audit)), expected);
     }
 }
 
