@@ -19,6 +19,7 @@ mod partitions;
 mod quiescence;
 mod removals;
 mod restarts;
+mod status;
 mod subscriptions;
 mod tokens;
 mod transfer;
