@@ -5,7 +5,7 @@ use driftless::{
     SyncEvent, Timestamp, VersionVector,
 };
 
-use crate::forge::Seal;
+use crate::forge::{HELLO, Seal};
 use crate::net::{BEAT, CLUSTER, DELAY_MS, DELTA, Fate, Net, id, member};
 
 type Tags = MergeMap<u8, OrSet<u8>>;
@@ -57,6 +57,7 @@ fn a_reader_is_sent_all_and_is_waited_for_by_nobody() {
     assert!(net.agree(&[0, 1, READER]));
     assert_eq!(net.ends[0].members().len(), 2);
     assert_eq!(net.ends[0].peers().iter().filter(|peer| peer.state == LinkState::Open).count(), 2);
+    assert!(net.ends[0].peers().iter().all(|peer| (peer.behind, peer.bytes_under_way) == (0, 0)));
     assert!(net.events[0].iter().all(|event| !matches!(event, SyncEvent::JoinRequest { .. })));
     // While it is away all is removed and forgotten; it is sent what is left, whole.
     net.isolate(READER);
@@ -93,9 +94,41 @@ fn what_a_reader_writes_is_not_taken_and_that_is_said_once() {
     let (clock, link) = (net.clock(0), net.link(0, READER).0);
     net.ends[0].grant(clock, link, Access::ReadWrite);
     net.pump(0);
-    net.run(200_000);
-    assert!(net.is_converged());
+    net.run(8 * DELAY_MS);
+    assert!(net.is_converged(), "they greet each other anew, at once");
     assert_eq!(net.ends[1].replica().state().get(&7).map(OrSet::len), Some(5));
+}
+
+#[test]
+fn what_a_peer_may_do_is_granted_once_and_to_whom_it_was_refused_too() {
+    let mut net = observed();
+    let (link, hellos) = (net.link(0, READER).0, net.logged(HELLO, 0, READER));
+    let grant = |net: &mut Net<Tags>, access| {
+        let clock = net.clock(0);
+        net.ends[0].grant(clock, link, access);
+        net.pump(0);
+        net.run(1_000);
+    };
+    grant(&mut net, Access::Read);
+    assert_eq!(net.logged(HELLO, 0, READER), hellos, "it may read already");
+    grant(&mut net, Access::ReadWrite);
+    assert_eq!(net.ends[0].members().len(), 3);
+    // As a member it may not be one that only reads.
+    net.fate = Box::new(|from, _, _| if from == READER { Fate::Lost } else { Fate::Arrives });
+    grant(&mut net, Access::Read);
+    let hello = net.log.iter().rfind(|(from, _, bytes)| (*from, bytes[0]) == (READER, HELLO));
+    let hello = hello.expect("it greets again").2.clone();
+    assert_eq!(net.deliver(READER, 0, &hello), Err(SyncError::Impostor { id: id(READER) }));
+    // It is told so, and is silent from then on.
+    net.run(100);
+    net.fate = Box::new(|_, _, _| Fate::Arrives);
+    tag(&mut net, READER, 9, 9);
+    net.run(5_000);
+    let states = |net: &Net<Tags>| net.ends[0].peers().into_iter().map(|peer| peer.state).collect::<Vec<_>>();
+    assert_eq!(states(&net), [LinkState::Open, LinkState::Refused]);
+    grant(&mut net, Access::ReadWrite);
+    assert_eq!(states(&net), [LinkState::Open, LinkState::Open]);
+    assert!(net.is_converged());
 }
 
 #[test]
@@ -146,6 +179,51 @@ fn a_reader_that_goes_by_the_name_of_a_member_is_refused() {
         let refused = net.deliver(READER, 0, &hello).expect_err("it is somebody else");
         assert_eq!(refused, SyncError::Impostor { id: own }, "{number}");
     }
+}
+
+#[test]
+fn a_reader_that_goes_by_the_name_of_one_that_is_no_member_is_refused() {
+    // As the endpoint itself, which is none; as one that was, and as the replica that it wrote under.
+    for (number, own, is_founded) in [(0, id(9), false), (9, id(0), false), (9, id(1), true)] {
+        let mut net: Net<Tags> = Net::new(3, |_, _| {});
+        if is_founded {
+            net.connect(0, 1);
+            tag(&mut net, 1, 1, 1);
+            net.run(2_000);
+            net.isolate(1);
+            net.evict(&[0], 1);
+            net.run(2_000);
+        }
+        let config = SyncConfig::new(CLUSTER, member(number), "elsewhere");
+        net.ends[READER] = driftless::Endpoint::new(Replica::new(own, Config::default()), config);
+        net.fate = Box::new(|_, _, _| Fate::Lost);
+        attach(&mut net);
+        let hello = net.log.iter().find(|(from, _, _)| *from == READER).expect("it greets").2.clone();
+        let refused = net.deliver(READER, 0, &hello);
+        assert_eq!(refused, Err(SyncError::Impostor { id: own }), "{number} {own}");
+    }
+}
+
+#[test]
+fn of_commits_of_which_a_reader_did_not_ask_whether_they_are_ours_it_is_told_nothing() {
+    let mut net = observed();
+    // It has not acknowledged something, and so it may be that it takes us for a copy.
+    net.fate = Box::new(|from, to, _| if (from, to) == (1, 0) { Fate::Arrives } else { Fate::Lost });
+    tag(&mut net, 0, 7, 7);
+    let ours = net.ends[0].replica().clock().last();
+    let far = Timestamp::from_bits(ours.bits() + 7);
+    let seal = Seal::of_link(net.link(0, READER).1);
+    let mut answers = |of: ReplicaId, points: &[Timestamp], is_all: bool| {
+        net.log.clear();
+        let told = rmp_serde::to_vec(&(of, points, is_all)).expect("it can be written");
+        net.deliver(READER, 0, &seal.frame(POINTS, &told)).expect("it is well formed");
+        net.logged(POINTS, 0, READER)
+    };
+    assert_eq!(answers(id(0), &[ours], true), 1);
+    assert_eq!(answers(id(0), &[ours], false), 0, "others may be of another copy");
+    assert_eq!(answers(id(0), &[ours, far], true), 0, "not all of them are ours");
+    assert_eq!(answers(id(1), &[ours], true), 0, "they are of someone else");
+    assert_eq!(answers(id(1), &[far], true), 0);
 }
 
 fn hash(vector: &VersionVector) -> u64 {
