@@ -380,6 +380,56 @@ fn who_is_invited_again_while_it_is_connected_is_a_member_at_once() {
     }
 }
 
+#[test]
+fn who_is_evicted_is_told_so_once_and_nobody_else_is() {
+    let mut net = founded(3, Admission::Anyone);
+    let evicted = |net: &Net<Texts>| {
+        let is_it = |event: &&SyncEvent| **event == SyncEvent::Evicted;
+        [0, 1, 2].map(|at| net.events[at].iter().filter(is_it).count())
+    };
+    for (who, told) in [(2, [0, 0, 1]), (1, [0, 1, 1])] {
+        net.evict(&[0], who);
+        net.run(3_000);
+        assert_eq!(evicted(&net), told);
+    }
+}
+
+#[test]
+fn who_is_no_member_lets_nobody_in() {
+    let mut net = founded(3, Admission::Invited);
+    let roster = |net: &Net<Texts>, at: usize| -> Vec<_> {
+        net.ends[at].members().iter().map(|member| member.member).collect()
+    };
+    net.isolate(2);
+    net.evict(&[0], 2);
+    net.evict(&[0], 1);
+    net.run(3_000);
+    assert_eq!([0, 1].map(|at| roster(&net, at)), [[member(0)], [member(0)]]);
+    // It knows who the members are, and is none.
+    admit(&mut net, 1, 2);
+    net.connect(1, 2);
+    net.run(3_000);
+    assert_eq!(roster(&net, 1), [member(0)]);
+    // Nor does who knows of no cluster begin one because it was told to let someone in.
+    let mut net: Net<Texts> = Net::new(2, |_, config| config.admission = Admission::Invited);
+    admit(&mut net, 0, 1);
+    admit(&mut net, 1, 0);
+    net.connect(0, 1);
+    net.run(3_000);
+    assert_eq!([0, 1].map(|at| net.ends[at].members().len()), [0, 0]);
+}
+
+#[test]
+fn each_change_of_the_membership_tells_which_it_is_now() {
+    let mut net: Net<Texts> = Net::new(1, |_, _| {});
+    let (clock, end) = (net.clock(0), &mut net.ends[0]);
+    let founded = end.found(clock).expect("it is legal");
+    assert_eq!((founded, founded.number), (end.epoch(), 1));
+    assert_eq!(end.admit(clock, member(1)), Ok(founded), "it has not come");
+    let left = end.leave(clock).expect("it is legal");
+    assert_eq!((left, left.number, left.hash), (end.epoch(), 2, 0));
+}
+
 /// Two that have forgotten much; and one that joins, whose clock is slow, with what it wrote before it knew of them.
 #[test]
 fn t51_a_joiner_with_a_slow_clock_brings_what_it_wrote_before_and_misses_nothing() {
