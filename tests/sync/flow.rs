@@ -56,6 +56,20 @@ fn what_a_returning_third_sends_to_both_is_not_passed_on_between_them() {
 }
 
 #[test]
+fn what_several_lack_goes_out_to_them_in_turns() {
+    let mut net: Net<Names> = Net::new(4, |_, config| config.chunk_bytes = 200);
+    (1..4).for_each(|other| net.connect(0, other));
+    net.run(3_000);
+    net.log.clear();
+    net.write(0, |names| (0..100).for_each(|key| names.update(&key, |name| name.set(i64::from(key)))));
+    let sent: Vec<usize> =
+        net.log.iter().filter(|(_, _, bytes)| bytes[0] == 2).map(|(_, to, _)| *to).collect();
+    assert!(sent.len() >= 9, "{sent:?}");
+    let next = |to: usize| to % 3 + 1;
+    assert!(sent.windows(2).all(|pair| pair[1] == next(pair[0])), "{sent:?}");
+}
+
+#[test]
 fn two_quiet_replicas_exchange_one_small_message_a_heartbeat() {
     let mut net: Net<Names> = Net::new(2, |_, _| {});
     net.connect(0, 1);

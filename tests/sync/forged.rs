@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 
 use allocation_counter::measure;
 use driftless::{
-    Config, Endpoint, LinkId, LwwRegister, MergeMap, Replica, ReplicaId, Request, SyncConfig, SyncError,
-    Timestamp, VersionVector,
+    Access, Config, Endpoint, LinkId, LwwRegister, MergeMap, Replica, ReplicaId, Request, SyncConfig,
+    SyncError, Timestamp, VersionVector,
 };
 use serde::Serialize;
 use serde::de::IgnoredAny;
@@ -235,6 +235,20 @@ fn who_speaks_no_version_that_is_spoken_here_is_refused() {
         let theirs = (oldest.into(), newest.into());
         let expected = if is_spoken { Ok(()) } else { Err(SyncError::Version { theirs }) };
         assert_eq!(victim.receive(START_MS, LINK, &frame(HELLO, &body)), expected);
+    }
+}
+
+#[test]
+fn only_who_may_write_can_bring_an_id_into_doubt_by_what_it_says_was_lost() {
+    let lost: VersionVector = [(id(0), Timestamp::from_bits((START_MS + 1) << 16))].into_iter().collect();
+    for access in [Access::ReadWrite, Access::Read] {
+        let mut victim = fresh();
+        victim.grant(START_MS, LINK, access);
+        let schema = schema(&mut victim);
+        let hello = hello_to(schema, "forger", VersionVector::new(), &[], &[], &lost);
+        assert_eq!(victim.receive(START_MS, LINK, &hello), Ok(()));
+        let written = victim.write(START_MS, |names| names.update(&1, |name| name.set("after")));
+        assert_eq!(written.is_ok(), access == Access::Read);
     }
 }
 

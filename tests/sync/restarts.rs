@@ -2,6 +2,7 @@
 
 use driftless::{
     Config, Counter, Endpoint, LwwRegister, MergeError, MergeMap, OrSet, Replica, SyncConfig, SyncEvent,
+    Timestamp,
 };
 
 use crate::net::{CLUSTER, DELAY_MS, DELTA, Fate, GAP, Net, id, member};
@@ -37,6 +38,55 @@ fn what_is_not_on_disk_is_not_forgotten_so_what_is_there_can_be_gone_on_from() {
     let stored = eu.snapshot();
     eu.persisted(11_000, stored);
     assert_eq!(forget(&mut eu, 20_000), 99);
+}
+
+#[test]
+fn who_starts_again_is_in_its_place_before_it_meets_anyone() {
+    let mut net: Net<Names> = Net::new(2, |_, _| {});
+    net.connect(0, 1);
+    net.run(3_000);
+    let (epoch, former) = (net.ends[0].epoch(), net.ends[0].replica().id());
+    let disk = net.image(0);
+    net.restart(0, &disk);
+    let roster: Vec<_> = net.ends[0].members().iter().map(|member| (member.member, member.id)).collect();
+    let own = net.ends[0].replica().id();
+    assert!(own != former && roster == [(member(0), own), (member(1), id(1))], "{roster:?}");
+    assert_eq!(net.ends[0].epoch(), epoch, "the members are the same");
+}
+
+#[test]
+fn an_id_that_was_succeeded_is_named_no_more_and_does_not_come_back_into_its_place() {
+    let mut net: Net<Names> = Net::new(2, |_, _| {});
+    // The process before, of which nobody knows that it still runs.
+    let mut before: Replica<Names> = Replica::new(id(1), Config::default());
+    before.write(net.now_ms, |names| names.update(&1, |name| name.set(1))).expect("it is legal");
+    set(&mut net, 1, 1, 1);
+    let before = net.add(Endpoint::new(before, SyncConfig::new(CLUSTER, member(1), "region-1")));
+    net.connect(0, 1);
+    net.run(3_000);
+    let disk = net.image(1);
+    net.restart(1, &disk);
+    net.connect(0, 1);
+    net.run(3_000);
+    net.isolate(1);
+    let id_of = |net: &Net<Names>| {
+        let members = net.ends[0].members();
+        members.iter().find(|one| one.member == member(1)).map(|one| one.id)
+    };
+    let now = net.ends[1].replica().id();
+    net.connect(0, before);
+    net.run(3_000);
+    assert_eq!(id_of(&net), Some(now));
+    // One begins anew with nothing, and does not say whom it succeeds: its peer does.
+    net.isolate(before);
+    net.connect(0, 1);
+    set(&mut net, 1, 7, 7);
+    net.run(3_000);
+    net.wipe(1);
+    net.run(10_000);
+    let newest = net.ends[1].replica().id();
+    assert!(newest != now && id_of(&net) == Some(newest));
+    assert_eq!(net.ends[0].replica().vector().get(&now), Timestamp::ZERO);
 }
 
 #[test]

@@ -90,6 +90,40 @@ fn t35_a_transfer_that_breaks_off_is_resumed_and_costs_no_more_than_what_was_und
 }
 
 #[test]
+fn what_is_kept_for_who_does_not_return_is_dropped_after_ten_minutes_whatever_the_clock_does() {
+    for skew_ms in [0, -3_600_000] {
+        let mut net = net();
+        net.connect(0, 1);
+        net.run(60);
+        net.cut(0, 1);
+        net.skew_ms[0] = skew_ms;
+        net.pump(0);
+        let kept = |net: &Net<Texts>| format!("{:?}", net.ends[0]).matches("Transfer {").count();
+        net.run(599_000);
+        assert_eq!(kept(&net), 1, "{skew_ms}");
+        net.run(3_000);
+        assert_eq!(kept(&net), 0, "{skew_ms}");
+        net.skew_ms[0] = 0;
+        net.connect(0, 1);
+        net.run(5_000);
+        assert!(net.is_converged(), "{skew_ms}");
+    }
+}
+
+#[test]
+fn a_few_long_rows_are_cut_into_chunks_too() {
+    let mut net: Net<Texts> = Net::new(2, |_, config| config.chunk_bytes = CHUNK_BYTES);
+    net.connect(0, 1);
+    net.run(3_000);
+    net.log.clear();
+    net.write(0, |texts| (0..3).for_each(|key| texts.update(&key, |text| text.set("long ".repeat(500)))));
+    net.run(1_000);
+    assert!(net.is_converged());
+    let sizes = deltas(&net);
+    assert!(sizes.len() > 1 && sizes.iter().all(|size| *size <= CHUNK_BYTES + 64), "{sizes:?}");
+}
+
+#[test]
 fn chunks_that_are_lost_are_sent_again_and_no_others() {
     let mut net = net();
     let mut count = 0;
@@ -134,6 +168,24 @@ fn chunks_that_overtake_each_other_or_come_twice_cost_little_more() {
 }
 
 #[test]
+fn chunks_that_come_once_more_while_others_are_under_way_are_not_asked_for() {
+    let sent = |fate: Fate| {
+        let mut net = net();
+        let mut count = 0;
+        net.fate = Box::new(move |from, _, bytes| {
+            count += usize::from(from == 0 && bytes[0] == DELTA);
+            if from == 0 && bytes[0] == DELTA && count % 3 == 2 { fate } else { Fate::Arrives }
+        });
+        net.connect(0, 1);
+        // They are sent a few at a time, as others are acknowledged.
+        net.run(10_000);
+        assert!(net.is_converged());
+        (deltas(&net).len(), net.logged(GAP, 1, 0))
+    };
+    assert_eq!(sent(Fate::Twice), sent(Fate::Arrives));
+}
+
+#[test]
 fn a_transfer_that_is_refused_for_now_is_not_asked_for_again_and_again() {
     const CHUNKS: usize = 90;
     let mut net: Net<Texts> = Net::new(2, |_, config| {
@@ -158,6 +210,11 @@ fn a_transfer_that_is_refused_for_now_is_not_asked_for_again_and_again() {
     let sent = deltas(&net).len();
     assert!(sent > CHUNKS && net.ends[1].replica().state().is_empty());
     assert!(sent < 40 * CHUNKS, "{sent} chunks in 40 s");
+    let apart = net.events[1].iter().filter_map(|event| match event {
+        SyncEvent::ClocksApart { ahead, by_ms, .. } => Some((*ahead, by_ms / 1_000)),
+        _ => None,
+    });
+    assert_eq!(apart.collect::<Vec<_>>(), [(id(0), 119)], "that is said once");
     net.run(200_000);
     assert!(net.is_converged());
 }
