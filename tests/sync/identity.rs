@@ -1,8 +1,8 @@
 //! One id that is used twice, and how both copies go on.
 
 use driftless::{
-    Access, Admission, Config, Counter, Crdt, Endpoint, LwwRegister, MergeMap, OrSet, Replica, ReplicaId,
-    SyncConfig, SyncEvent, Timestamp, VersionVector,
+    Access, Admission, Config, Counter, Crdt, Endpoint, Held, LwwRegister, MergeMap, Need, OrSet, Replica,
+    ReplicaId, SyncConfig, SyncEvent, Timestamp, VersionVector,
 };
 
 use crate::net::{CLUSTER, DELTA, Fate, Net, id, member};
@@ -401,6 +401,37 @@ fn a_token_of_a_write_that_was_issued_again_is_reached_where_the_write_is_and_no
     assert!(net.is_converged());
     assert_eq!(net.ends[1].reached(&token), Ok(()));
     assert!(token.vector().get(&id(0)) <= net.ends[1].replica().vector().get(&FRESH));
+}
+
+#[test]
+fn a_write_concern_is_of_the_same_write_after_the_id_was_changed() {
+    let mut net = cloned(2, 0);
+    visit(&mut net, 0, 1, "original", 1);
+    net.connect(0, 1);
+    net.run(2_000);
+    // The last that both copies have, and the peer too; and one that nobody else has.
+    let confirm = |net: &mut Net<Accounts>| {
+        let (clock, stamp) = (net.clock(2), net.ends[2].replica().vector().get(&id(0)));
+        let all = net.ends[2].members().len();
+        net.ends[2].confirm(clock, stamp, Need::Members(all), Held::Applied, clock + 60_000)
+    };
+    let shared = confirm(&mut net);
+    visit(&mut net, 2, 1, "copy", 1);
+    let own = confirm(&mut net);
+    net.connect(2, 1);
+    net.fate =
+        Box::new(|from, _, bytes| if (from, bytes[0]) == (2, DELTA) { Fate::Lost } else { Fate::Arrives });
+    net.run(2_000);
+    assert!(answer(&mut net, 2, FRESH));
+    net.run(3_000);
+    let confirmed = |net: &Net<Accounts>, concern| {
+        let mut events = net.events[2].iter();
+        events.any(|event| matches!(event, SyncEvent::Confirmed { concern: id, .. } if *id == concern))
+    };
+    assert_eq!([shared, own].map(|concern| confirmed(&net, concern)), [true, false]);
+    net.fate = Box::new(|_, _, _| Fate::Arrives);
+    net.run(10_000);
+    assert!(confirmed(&net, own));
 }
 
 #[test]
