@@ -105,9 +105,11 @@ impl Commits {
     /// Up to where another copy has the same commits: the newest point that is `known` and lies before all that is known and was
     /// not issued here. All members hold what lies within `stable`.
     pub(crate) fn fork_point(&self, known: &[Timestamp], stable: Timestamp) -> Timestamp {
-        let foreign = known.iter().filter(|stamp| self.is_foreign(**stamp)).min();
-        let is_before = |stamp: &Timestamp| foreign.is_none_or(|foreign| stamp < foreign);
+        let foreign = known.iter().copied().filter(|stamp| self.is_foreign(*stamp)).min();
+        let is_before = |stamp: &Timestamp| foreign.is_none_or(|foreign| *stamp < foreign);
         let ours = known.iter().filter(|stamp| is_before(stamp) && self.is_fork_point(**stamp)).max();
+        // Where a later commit of both copies has one stamp, that of the other one passes for ours: it is not ours that all hold.
+        let stable = stable.min(foreign.unwrap_or(Timestamp::MAX));
         ours.copied().unwrap_or_default().max(self.last_at(stable))
     }
 

@@ -532,10 +532,13 @@ impl<S: Crdt> Endpoint<S> {
     fn forget(&mut self, now_ms: u64) {
         self.shared.keep_place(now_ms);
         self.report_held(now_ms);
-        let forgotten = self.shared.replica.forget_within(self.shared.persisted.as_ref());
-        self.waiting.retain(|id, _| forgotten.behind.contains(id));
-        for id in forgotten.behind {
-            self.waiting.entry(id).or_insert(now_ms);
+        // While the id is in doubt, what others say to hold of it may be the other copy's.
+        if self.shared.doubt.is_none() {
+            let forgotten = self.shared.replica.forget_within(self.shared.persisted.as_ref());
+            self.waiting.retain(|id, _| forgotten.behind.contains(id));
+            for id in forgotten.behind {
+                self.waiting.entry(id).or_insert(now_ms);
+            }
         }
         let connected = self.connected();
         self.shared.tidy(now_ms, |id| connected.binary_search(id).is_ok());

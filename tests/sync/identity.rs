@@ -379,6 +379,25 @@ fn what_a_peer_with_a_fast_clock_took_and_has_not_reported_is_not_issued_again()
 }
 
 #[test]
+fn two_copies_of_which_the_last_commits_have_one_stamp_are_told_apart_by_those_before() {
+    let mut net = cloned(2, 0);
+    visit(&mut net, 0, 1, "original", 1);
+    net.run(5);
+    visit(&mut net, 0, 2, "original", 2);
+    visit(&mut net, 2, 2, "copy", 3);
+    let last = [0, 2].map(|at| net.ends[at].replica().clock().last());
+    assert_eq!(last[0], last[1]);
+    net.connect(0, 1);
+    net.run(3_000);
+    net.connect(2, 1);
+    net.run(3_000);
+    assert!(answer(&mut net, 2, FRESH));
+    net.run(5_000);
+    assert!(net.is_converged());
+    assert_eq!(visits(&net, 1), 2 + 2 + 1);
+}
+
+#[test]
 fn a_token_of_a_write_that_was_issued_again_is_reached_where_the_write_is_and_nowhere_before() {
     let mut net = cloned(2, 0);
     let clock = net.clock(2);
