@@ -2,7 +2,7 @@
 
 use driftless::{LwwRegister, MergeMap};
 
-use crate::net::{DELAY_MS, Fate, Net};
+use crate::net::{DELAY_MS, DELTA, Fate, Net};
 
 type Names = MergeMap<u8, LwwRegister<i64>>;
 
@@ -31,7 +31,7 @@ fn in_a_mesh_each_hears_of_a_write_once() {
     net.run(DELAY_MS * 3);
     assert!(net.is_converged());
     let mut deltas: Vec<_> =
-        net.log.iter().filter(|(_, _, bytes)| bytes[0] == 2).map(|(from, to, _)| (*from, *to)).collect();
+        net.log.iter().filter(|(_, _, bytes)| bytes[0] == DELTA).map(|(from, to, _)| (*from, *to)).collect();
     deltas.sort_unstable();
     assert_eq!(deltas, [(0, 1), (0, 2)]);
 }
@@ -63,7 +63,7 @@ fn what_several_lack_goes_out_to_them_in_turns() {
     net.log.clear();
     net.write(0, |names| (0..100).for_each(|key| names.update(&key, |name| name.set(i64::from(key)))));
     let sent: Vec<usize> =
-        net.log.iter().filter(|(_, _, bytes)| bytes[0] == 2).map(|(_, to, _)| *to).collect();
+        net.log.iter().filter(|(_, _, bytes)| bytes[0] == DELTA).map(|(_, to, _)| *to).collect();
     assert!(sent.len() >= 9, "{sent:?}");
     let next = |to: usize| to % 3 + 1;
     assert!(sent.windows(2).all(|pair| pair[1] == next(pair[0])), "{sent:?}");
