@@ -8,17 +8,17 @@ use driftless::{
 use crate::net::{CLUSTER, DELTA, Fate, Net, id, member};
 
 #[derive(driftless::Crdt)]
-struct Account {
+pub(crate) struct Account {
     owner: LwwRegister<String>,
     visits: Counter,
     tags: OrSet<u8>,
 }
 
-type Accounts = MergeMap<u8, Account>;
+pub(crate) type Accounts = MergeMap<u8, Account>;
 
 /// What a peer was told of commits.
-const POINTS: u8 = 7;
-const FRESH: ReplicaId = ReplicaId::from_u128(0xf5e5);
+pub(crate) const POINTS: u8 = 7;
+pub(crate) const FRESH: ReplicaId = ReplicaId::from_u128(0xf5e5);
 
 fn enter(accounts: &mut <Accounts as Crdt>::Mut<'_>, key: u8, owner: &str, tag: u8) {
     accounts.update(&key, |account| {
@@ -28,12 +28,12 @@ fn enter(accounts: &mut <Accounts as Crdt>::Mut<'_>, key: u8, owner: &str, tag: 
     });
 }
 
-fn visit(net: &mut Net<Accounts>, at: usize, key: u8, owner: &str, tag: u8) {
+pub(crate) fn visit(net: &mut Net<Accounts>, at: usize, key: u8, owner: &str, tag: u8) {
     net.write(at, |accounts| enter(accounts, key, owner, tag));
 }
 
 /// Answers what an endpoint asks for once its id is in doubt.
-fn answer(net: &mut Net<Accounts>, at: usize, fresh: ReplicaId) -> bool {
+pub(crate) fn answer(net: &mut Net<Accounts>, at: usize, fresh: ReplicaId) -> bool {
     let is_asked = net.events[at].iter().any(|event| matches!(event, SyncEvent::IdInDoubt { .. }));
     if is_asked {
         let clock = net.clock(at);
@@ -46,7 +46,7 @@ fn answer(net: &mut Net<Accounts>, at: usize, fresh: ReplicaId) -> bool {
 
 /// Endpoint 0 and its clone, endpoint 2, made by the same writes; endpoint 1 is a peer. `before` of the writes before the clone
 /// was made had reached the peer, and what that wrote is in both.
-fn cloned(before: u8, unsent: u8) -> Net<Accounts> {
+pub(crate) fn cloned(before: u8, unsent: u8) -> Net<Accounts> {
     doubled(before, unsent, true)
 }
 
@@ -78,7 +78,7 @@ fn doubled(before: u8, unsent: u8, is_all_in_both: bool) -> Net<Accounts> {
     net
 }
 
-fn visits(net: &Net<Accounts>, at: usize) -> i64 {
+pub(crate) fn visits(net: &Net<Accounts>, at: usize) -> i64 {
     net.ends[at].replica().state().iter().map(|(_, account)| account.visits.value()).sum()
 }
 
@@ -489,7 +489,7 @@ fn roster(net: &Net<Accounts>, at: usize) -> Vec<(ReplicaId, ReplicaId)> {
 }
 
 /// Adds an endpoint of this number, which holds nothing.
-fn newcomer(net: &mut Net<Accounts>, number: usize) -> usize {
+pub(crate) fn newcomer(net: &mut Net<Accounts>, number: usize) -> usize {
     let config = SyncConfig::new(CLUSTER, member(number), format!("region-{number}"));
     net.add(Endpoint::new(Replica::new(id(number), Config::default()), config))
 }

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod bookkeeping;
 mod clocks;
+mod copies;
 mod cost;
 mod counters;
 mod dice;
