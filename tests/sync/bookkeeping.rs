@@ -1,6 +1,6 @@
 //! What an endpoint remembers of what was sent, taken and confirmed.
 
-use driftless::{Committed, LwwRegister, MergeMap};
+use driftless::{Admission, Committed, LwwRegister, MergeMap};
 
 use crate::net::{DELAY_MS, DELTA, Fate, GAP, Net, id};
 
@@ -217,4 +217,20 @@ fn what_a_peer_held_when_it_sent_a_delta_is_known_by_the_next_heartbeat_or_once_
         let known = known.iter().find(|(known, _)| *known == id(1)).map(|(_, vector)| vector);
         assert_eq!(known, Some(&sent), "{goes_down}");
     }
+}
+
+#[test]
+fn what_a_stranger_said_to_hold_is_remembered_for_as_long_as_it_is_connected() {
+    // Neither is a member, and neither becomes one.
+    let mut net: Net<Names> = Net::new(2, |_, config| config.admission = Admission::Invited);
+    set(&mut net, 1, 1, 1);
+    net.connect(0, 1);
+    net.run(3_000);
+    assert!(net.is_converged() && net.ends[0].members().is_empty());
+    let is_any_known = |net: &Net<Names>| !format!("{:?}", net.ends[0]).contains(" told: {}");
+    assert!(is_any_known(&net));
+    net.cut(0, 1);
+    let clock = net.clock(0) + 1_000;
+    net.ends[0].tick(clock);
+    assert!(!is_any_known(&net), "there may be any number of strangers");
 }

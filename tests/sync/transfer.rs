@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use driftless::{Crdt, Held, LwwRegister, MergeMap, Need, SyncEvent, Timestamp};
+use driftless::{Config, Crdt, Held, LwwRegister, MergeMap, Need, SyncEvent, Timestamp};
 
 use crate::net::{DELAY_MS, DELTA, Fate, GAP, Net, id};
 
@@ -108,6 +108,29 @@ fn what_is_kept_for_who_does_not_return_is_dropped_after_ten_minutes_whatever_th
         net.run(5_000);
         assert!(net.is_converged(), "{skew_ms}");
     }
+}
+
+#[test]
+fn what_is_gathered_of_transfers_that_broke_off_is_bounded_for_all_of_them_together() {
+    let mut config = Config::default();
+    config.limits.transfer_bytes = 20_000;
+    let mut net: Net<Texts> = Net::with(4, &config, |_, config| {
+        config.chunk_bytes = CHUNK_BYTES;
+        config.window_bytes = 3 * CHUNK_BYTES;
+    });
+    for at in 1..4 {
+        net.write(at, |texts| {
+            (0..1_000)
+                .for_each(|key| texts.update(&key, |text| text.set(format!("a text of some bytes, {key}"))));
+        });
+        net.connect(0, at);
+        net.run(70);
+        net.cut(0, at);
+    }
+    let kept = |net: &Net<Texts>| format!("{:?}", net.ends[0]).matches("PendingDelta {").count();
+    assert_eq!(kept(&net), 3, "it looks after that once a heartbeat");
+    net.run(3_000);
+    assert_eq!(kept(&net), 1, "there is no room for two");
 }
 
 #[test]
