@@ -1,6 +1,6 @@
 //! An endpoint: a replica, the membership, and a session for each link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::causal::id::ReplicaId;
 use crate::causal::vector::VersionVector;
@@ -540,8 +540,11 @@ impl<S: Crdt> Endpoint<S> {
                 self.waiting.entry(id).or_insert(now_ms);
             }
         }
-        let connected = self.connected();
-        self.shared.tidy(now_ms, |id| connected.binary_search(id).is_ok());
+        // Whoever is there would have to say all that it holds once more if that were not known any more: who waits to be let in,
+        // too, and who has a wrong clock.
+        let peers = self.sessions.values().filter(|session| !session.is_reader());
+        let present: BTreeSet<ReplicaId> = peers.filter_map(|session| Some(session.peer()?.id)).collect();
+        self.shared.tidy(now_ms, |id| present.contains(id));
     }
 
     // ---- write concern ----

@@ -1,9 +1,9 @@
 //! An exchange ends, and once it has, both hold the same.
 
-use driftless::{LwwRegister, MergeMap, OrSet};
+use driftless::{Admission, LwwRegister, MergeMap, OrSet};
 
 use crate::dice::Dice;
-use crate::net::{BEAT, DELAY_MS, DELTA, Fate, GAP, Net};
+use crate::net::{BEAT, DELAY_MS, DELTA, Fate, GAP, Net, member};
 
 type Names = MergeMap<u8, LwwRegister<i64>>;
 type Sets = MergeMap<u8, OrSet<u8>>;
@@ -86,6 +86,30 @@ fn longest_beat(net: &mut Net<Names>) -> usize {
     net.run(10_000);
     assert!(net.log.iter().all(|(_, _, bytes)| bytes[0] == BEAT), "there is more to say");
     net.log.iter().map(|(.., bytes)| bytes.len()).max().expect("there are some")
+}
+
+#[test]
+fn who_waits_to_be_let_in_is_not_asked_again_and_again_what_it_holds() {
+    let mut net: Net<Names> = Net::new(2, |_, config| {
+        config.admission = Admission::Invited;
+        config.audit_ms = 1_000_000;
+    });
+    net.ends[0].found(net.now_ms).expect("it is legal");
+    (0..2).for_each(|at| set(&mut net, at, at as u8, 1));
+    net.connect(0, 1);
+    net.run(5_000);
+    // What it wrote is not taken, and is sent again now and then.
+    net.log.clear();
+    net.run(10_000);
+    let beats = net.log.iter().map(|(.., bytes)| bytes).filter(|bytes| bytes[0] == BEAT);
+    let waiting = beats.map(Vec::len).max().expect("there are some");
+    let clock = net.clock(0);
+    net.ends[0].admit(clock, member(1)).expect("it is legal");
+    net.pump(0);
+    net.run(10_000);
+    assert!(net.is_converged());
+    let after = longest_beat(&mut net);
+    assert!(waiting <= after, "{waiting} bytes instead of {after}");
 }
 
 #[test]
