@@ -8,12 +8,14 @@
 //! 1. Each live dot is its origin's mark: `seen[dot.origin] == dot.time`. A later event of that origin would have ended it.
 //! 2. At most one live entry for an origin.
 //! 3. Live entries are ordered by (time, full replica id): the last one is what last-writer-wins reads.
-//! 4. A cell whose only mark is its only live dot is stored as just that ([`Cell::One`]); an untouched one as nothing.
+//! 4. A cell whose only mark is its only live dot is stored as just that ([`Cell::One`]), unless its payload is kept as it came;
+//!    an untouched one as nothing.
 //!
 //! Source: the optimized add-wins set and dotted causal containers of Almeida, Shoker, Baquero, *Delta State Replicated
 //! Data Types* (2018), section 7, with one stamp as the dot and the causal context kept cell by cell.
 
 pub(crate) mod columns;
+pub(crate) mod payload;
 pub(crate) mod rename;
 pub(crate) mod repair;
 
@@ -25,6 +27,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::causal::origin::{Origin, Origins};
+use crate::cell::payload::{Payload, View};
 use crate::clock::Timestamp;
 use crate::wire::events::Events;
 
@@ -35,7 +38,7 @@ const FEW: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Live<T> {
     pub(crate) dot: Dot,
-    pub(crate) value: T,
+    pub(crate) payload: Payload<T>,
 }
 
 /// Live payloads and marks.
@@ -126,6 +129,14 @@ impl<T> Many<T> {
         joined
     }
 
+    /// The event of the one live payload, if there is no mark but that.
+    fn alone(&self) -> Option<Dot> {
+        match &self.live[..] {
+            [live] if self.seen.len() == 1 => Some(live.dot),
+            _ => None,
+        }
+    }
+
     /// Whether the marks are those of the live dots and no others: there is nothing to forget.
     fn is_lean(&self) -> bool {
         !self.live.is_empty() && self.seen.len() == self.live.len()
@@ -164,28 +175,35 @@ impl<'a, T> LiveDots<'a, T> {
     }
 }
 
-/// The live payloads of a cell, oldest first. Of its two parts one is empty.
+/// The live payloads of a cell that can be read, oldest first. Of its two parts one is empty.
 pub(crate) struct LiveIter<'a, T> {
     one: Option<(Dot, &'a T)>,
     many: slice::Iter<'a, Live<T>>,
+}
+
+impl<T> Live<T> {
+    fn read(&self) -> Option<(Dot, &T)> {
+        self.payload.view().value().map(|value| (self.dot, value))
+    }
 }
 
 impl<'a, T> Iterator for LiveIter<'a, T> {
     type Item = (Dot, &'a T);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.one.take().or_else(|| self.many.next().map(|live| (live.dot, &live.value)))
+        self.one.take().or_else(|| self.many.find_map(Live::read))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let len = usize::from(self.one.is_some()) + self.many.len();
+        let many = self.many.clone().filter(|live| live.read().is_some());
+        let len = usize::from(self.one.is_some()) + many.count();
         (len, Some(len))
     }
 }
 
 impl<T> DoubleEndedIterator for LiveIter<'_, T> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.one.take().or_else(|| self.many.next_back().map(|live| (live.dot, &live.value)))
+        self.one.take().or_else(|| self.many.by_ref().rev().find_map(Live::read))
     }
 }
 
@@ -250,25 +268,59 @@ impl<T> Cell<T> {
         matches!(self, Self::Other(None))
     }
 
+    /// Whether a payload is live, whether it can be read or not.
     pub(crate) fn is_live(&self) -> bool {
-        self.latest().is_some()
-    }
-
-    /// The live payload that last-writer-wins reads: greatest stamp, then greatest replica id.
-    pub(crate) fn latest(&self) -> Option<&T> {
         match self {
-            Self::One { value, .. } => Some(value),
-            Self::Other(many) => many.as_ref()?.live.last().map(|live| &live.value),
+            Self::One { .. } => true,
+            Self::Other(many) => many.as_ref().is_some_and(|many| !many.live.is_empty()),
         }
     }
 
-    /// The live payloads, oldest first.
+    /// The live payload that last-writer-wins reads, of those that can be read: greatest stamp, then greatest replica id.
+    pub(crate) fn latest(&self) -> Option<&T> {
+        match self {
+            Self::One { value, .. } => Some(value),
+            Self::Other(many) => {
+                many.as_ref()?.live.iter().rev().find_map(Live::read).map(|(_, value)| value)
+            }
+        }
+    }
+
+    /// The live payloads that can be read, oldest first.
     pub(crate) fn live(&self) -> LiveIter<'_, T> {
-        let (one, many) = match self {
-            Self::One { time, origin, value } => (Some((Dot { origin: *origin, time: *time }, value)), None),
-            Self::Other(many) => (None, many.as_deref()),
+        let one = match self {
+            Self::One { time, origin, value } => Some((Dot { origin: *origin, time: *time }, value)),
+            Self::Other(_) => None,
         };
-        LiveIter { one, many: many.map(|many| many.live.iter()).unwrap_or_default() }
+        LiveIter { one, many: self.entries().iter() }
+    }
+
+    /// All live payloads, oldest first.
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = (Dot, View<'_, T>)> {
+        let one = match self {
+            Self::One { time, origin, value } => {
+                Some((Dot { origin: *origin, time: *time }, View::Typed(value)))
+            }
+            Self::Other(_) => None,
+        };
+        let many = self.entries().iter().map(|live| (live.dot, live.payload.view()));
+        one.into_iter().chain(many)
+    }
+
+    /// The live entries of the general form.
+    fn entries(&self) -> &[Live<T>] {
+        match self {
+            Self::One { .. } | Self::Other(None) => &[],
+            Self::Other(Some(many)) => &many.live,
+        }
+    }
+
+    /// The live payloads that cannot be read, as they came, oldest first.
+    pub(crate) fn unreadable(&self) -> impl Iterator<Item = (Dot, &[u8])> {
+        self.entries().iter().filter_map(|live| match &live.payload {
+            Payload::AsCame(came) if came.value.is_none() => Some((live.dot, &came.bytes[..])),
+            _ => None,
+        })
     }
 
     /// The live entry that `origin` wrote.
@@ -302,7 +354,7 @@ impl<T> Cell<T> {
 
     /// Whether a payload is live whose event lies within `seen`.
     pub(crate) fn shows(&self, seen: &Frontier) -> bool {
-        self.live().any(|(dot, _)| seen.covers(dot))
+        self.payloads().any(|(dot, _)| seen.covers(dot))
     }
 
     /// Whether there are marks that can be forgotten one day.
@@ -328,7 +380,7 @@ impl<T> Cell<T> {
         let mut seen = self.marks();
         seen.raise(dot);
         let mut written = Self::default();
-        written.put(Many { live: smallvec![Live { dot, value }], seen });
+        written.put(Many { live: smallvec![Live { dot, payload: Payload::Typed(value) }], seen });
         written
     }
 
@@ -368,7 +420,7 @@ impl<T> Cell<T> {
                     *self = Self::One { time: dot.time, origin: dot.origin, value };
                     return joined;
                 }
-                let joined = self.general().join_one(Live { dot, value }, sight);
+                let joined = self.general().join_one(Live { dot, payload: Payload::Typed(value) }, sight);
                 self.settled(joined)
             }
             Self::Other(Some(mut many)) => {
@@ -475,7 +527,10 @@ impl<T> Cell<T> {
             Self::One { origin, value, .. } => (*origin == of).then_some(value),
             Self::Other(many) => {
                 let live = many.as_mut()?.live.iter_mut().find(|live| live.dot.origin == of)?;
-                Some(&mut live.value)
+                match &mut live.payload {
+                    Payload::Typed(value) => Some(value),
+                    Payload::AsCame(_) => None,
+                }
             }
         }
     }
@@ -485,7 +540,8 @@ impl<T> Cell<T> {
         match std::mem::take(self) {
             Self::One { time, origin, value } => {
                 let dot = Dot { origin, time };
-                Many { live: smallvec![Live { dot, value }], seen: Marks::of(dot) }
+                let live = Live { dot, payload: Payload::Typed(value) };
+                Many { live: smallvec![live], seen: Marks::of(dot) }
             }
             Self::Other(Some(many)) => *many,
             Self::Other(None) => Many::default(),
@@ -496,7 +552,9 @@ impl<T> Cell<T> {
     fn put(&mut self, mut many: Many<T>) {
         *self = match many.live.pop() {
             None if many.seen.is_empty() => Self::Other(None),
-            Some(Live { dot, value }) if many.live.is_empty() && many.seen.len() == 1 => {
+            Some(Live { dot, payload: Payload::Typed(value) })
+                if many.live.is_empty() && many.seen.len() == 1 =>
+            {
                 Self::One { time: dot.time, origin: dot.origin, value }
             }
             last => {
@@ -520,7 +578,7 @@ impl<T: Clone> Cell<T> {
         let before = self.clone();
         let mut many = self.take_many();
         many.live.retain(|live| live.dot.origin != dot.origin);
-        many.insert(Live { dot, value }, origins);
+        many.insert(Live { dot, payload: Payload::Typed(value) }, origins);
         many.seen.raise(dot);
         self.put(many);
         before
@@ -654,7 +712,8 @@ mod tests {
         let dots: Vec<_> = dots.map(|(at, (time, is_live))| (dot(at, *time), *is_live)).collect();
         let mut live: Vec<_> = dots.iter().filter(|(_, is_live)| *is_live).map(|(dot, _)| *dot).collect();
         live.sort_by(|a, b| a.order(*b, &many_origins()));
-        let live = live.into_iter().map(|dot| Live { dot, value: dot.time.bits() }).collect();
+        let live =
+            live.into_iter().map(|dot| Live { dot, payload: Payload::Typed(dot.time.bits()) }).collect();
         let mut cell = Cell::default();
         cell.put(Many { live, seen: dots.into_iter().map(|(dot, _)| dot).collect() });
         cell

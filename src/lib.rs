@@ -124,6 +124,7 @@ pub use crdt::map::entries::Entries;
 pub use crdt::prints::RowPrint;
 pub use crdt::register::{LwwRegister, MvRegister};
 pub use crdt::set::{Elements, OrSet};
+pub use crdt::unreadable::Unreadable;
 pub use crdt::value::{Float, Value};
 pub use crdt::write::Writer;
 pub use crdt::{Crdt, Datum, DatumFrom, Key};
@@ -166,6 +167,7 @@ pub mod derived {
     pub use crate::crdt::schema::Schema;
     pub use crate::crdt::shipping::{Since, Splitter};
     pub use crate::crdt::undo::Before;
+    pub use crate::crdt::unreadable::Unreadable;
     pub use crate::crdt::write::Sinking;
     pub use crate::wire::canonical::Canonical;
     pub use crate::wire::decode::Decoder;

@@ -192,11 +192,11 @@ fn bytes_after_the_end_and_other_versions_are_refused() {
 }
 
 #[test]
-fn a_type_that_does_not_fit_is_an_error_that_says_where() {
-    let mut eu: Replica<LwwRegister<String>> = replica(1);
-    eu.write(NOW_MS, |name| name.set("text")).unwrap();
+fn a_key_of_another_type_is_an_error_that_says_where() {
+    let mut eu: Replica<OrSet<String>> = replica(1);
+    eu.write(NOW_MS, |names| names.add("text")).unwrap();
     let bytes = eu.delta_since(&VersionVector::new()).encode().unwrap();
-    let us: Replica<LwwRegister<u32>> = replica(2);
+    let us: Replica<OrSet<u32>> = replica(2);
     let error = us.decode(&bytes).unwrap_err();
     assert!(
         matches!(&error, MergeError::Decode(DecodeError::Value { at, .. }) if *at == bytes.len() - 5),

@@ -316,6 +316,10 @@ fn audit(input: &Input<'_>) -> TokenStream {
         let local = field.local();
         code!(#ident: #local.unwrap_or_else(|| #of::bottom()))
     });
+    let unreadable = each(input, |Field { ident, of, number, name, .. }| {
+        let inner = inner(number, name);
+        code!(#of::find_unreadable(&self.#ident, found, #inner);)
+    });
     let repair = each(input, |Field { ident, of, number, name, .. }| {
         let inner = inner(number, name);
         code!(#of::repair(&mut self.#ident, &mut theirs.#ident, repairing, #inner);)
@@ -348,6 +352,14 @@ fn audit(input: &Input<'_>) -> TokenStream {
             path: &::driftless::derived::Path<'_>,
         ) {
             #(#repair)*
+        }
+
+        fn find_unreadable(
+            &self,
+            found: &mut ::driftless::derived::Unreadable,
+            path: &::driftless::derived::Path<'_>,
+        ) {
+            #(#unreadable)*
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Cells on the wire, column by column.
 
+use smallvec::smallvec;
+
 use crate::causal::dot::{Dot, Marks};
+use crate::cell::payload::Payload;
 use crate::cell::{Cell, Live, LiveDots, Lives, Many};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -27,19 +30,21 @@ impl Columns {
     /// Adds a cell, and the events of the records that its type keeps beside it, in the order of their numbers.
     #[inline]
     pub(crate) fn push<T>(&mut self, cell: &Cell<T>, records: &[Dot], encoder: &mut Encoder) {
-        match cell {
-            Cell::One { time, origin, .. } if records.is_empty() => {
-                self.codes.push(encoder.number(Dot { origin: *origin, time: *time }) << 1);
-            }
-            _ => self.push_general(cell, records, encoder),
+        let alone = match cell {
+            Cell::One { time, origin, .. } => Some(Dot { origin: *origin, time: *time }),
+            Cell::Other(many) => many.as_ref().and_then(|many| many.alone()),
+        };
+        match alone.filter(|_| records.is_empty()) {
+            Some(dot) => self.codes.push(encoder.number(dot) << 1),
+            None => self.push_general(cell, records, encoder),
         }
     }
 
     fn push_general<T>(&mut self, cell: &Cell<T>, records: &[Dot], encoder: &mut Encoder) {
-        let live = cell.live();
-        self.codes.push((live.len() as u64) << 1 | 1);
-        self.events.extend(live.map(|(dot, _)| encoder.number(dot)));
+        let before = self.events.len();
+        self.events.extend(cell.payloads().map(|(dot, _)| encoder.number(dot)));
         let others = self.events.len();
+        self.codes.push(((others - before) as u64) << 1 | 1);
         if let Cell::Other(Some(many)) = cell {
             let live = LiveDots::of(&many.live);
             let marks = many.seen.iter().filter(|mark| !live.hold(*mark));
@@ -109,7 +114,7 @@ impl Columns {
     pub(crate) fn cells<T>(
         self,
         decoder: &mut Decoder<'_>,
-        mut payload: impl FnMut(&mut Decoder<'_>, Dot) -> Result<T, DecodeError>,
+        mut payload: impl FnMut(&mut Decoder<'_>, Dot) -> Result<Payload<T>, DecodeError>,
         mut record: impl FnMut(usize, Dot) -> Result<(), DecodeError>,
     ) -> Result<Vec<Cell<T>>, DecodeError> {
         let mut cells = Vec::with_capacity(self.codes.len());
@@ -118,8 +123,14 @@ impl Columns {
         for (place, code) in self.codes.iter().enumerate() {
             if code & 1 == 0 {
                 let dot = decoder.event(code >> 1)?;
-                let value = payload(decoder, dot)?;
-                cells.push(Cell::One { time: dot.time, origin: dot.origin, value });
+                cells.push(match payload(decoder, dot)? {
+                    Payload::Typed(value) => Cell::One { time: dot.time, origin: dot.origin, value },
+                    as_came => {
+                        decoder.room::<Many<T>>(1)?;
+                        let live = Live { dot, payload: as_came };
+                        Cell::Other(Some(Box::new(Many { live: smallvec![live], seen: Marks::of(dot) })))
+                    }
+                });
                 continue;
             }
             let at = decoder.at();
@@ -131,7 +142,7 @@ impl Columns {
                 seen.push(decoder.event(*number)?);
             }
             for dot in &seen {
-                live.push(Live { dot: *dot, value: payload(decoder, *dot)? });
+                live.push(Live { dot: *dot, payload: payload(decoder, *dot)? });
             }
             for number in events.by_ref().take(marks as usize) {
                 seen.push(decoder.event(*number)?);

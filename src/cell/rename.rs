@@ -3,6 +3,7 @@
 use crate::causal::dot::Dot;
 use crate::causal::origin::Origins;
 use crate::causal::renaming::Renaming;
+use crate::cell::payload::Payload;
 use crate::cell::{Cell, Live};
 use crate::clock::Timestamp;
 
@@ -31,7 +32,7 @@ impl<T> Cell<T> {
         let dot = Dot { origin: renaming.former, time };
         let mut many = self.take_many();
         renaming.lower(&mut many.seen, time);
-        many.insert(Live { dot, value }, origins);
+        many.insert(Live { dot, payload: Payload::Typed(value) }, origins);
         self.put(many);
     }
 }

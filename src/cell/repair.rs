@@ -2,6 +2,7 @@
 
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::origin::Origins;
+use crate::cell::payload::View;
 use crate::cell::{Cell, Live, Lives, Many, older};
 
 /// What the two sides of a repair remember, beside what stands in the cells themselves.
@@ -22,7 +23,7 @@ impl<T> Cell<T> {
         mut theirs: Self,
         remap: impl Fn(Dot) -> Dot,
         memory: &Memory<'_>,
-        prefers: impl Fn(&T, &T) -> bool,
+        prefers: impl Fn(View<'_, T>, View<'_, T>) -> bool,
     ) -> bool {
         let (mut ours, mut theirs) = (self.take_many(), theirs.take_many());
         theirs.seen.remap(&remap);
@@ -43,7 +44,7 @@ impl<T> Cell<T> {
                 come(other, &mut live, &mut changed);
             }
             match incoming.next_if(|other| other.dot == entry.dot) {
-                Some(other) if prefers(&other.value, &entry.value) => {
+                Some(other) if prefers(other.payload.view(), entry.payload.view()) => {
                     live.push(other);
                     changed = true;
                 }

@@ -10,6 +10,7 @@ use crate::causal::frontier::Frontier;
 use crate::causal::origin::Origin;
 use crate::cell::Cell;
 use crate::cell::columns::Columns;
+use crate::cell::payload::Payload;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
 use crate::crdt::change::Path;
@@ -436,7 +437,7 @@ impl Crdt for Counter {
             let (total, since) = totals.next().unwrap_or_default();
             let run = dot.time.bits().checked_sub(since).filter(|run| *run > 0);
             let run = run.ok_or(DecodeError::Stamp { at })?;
-            Ok(Total { total: unzigzag(total), run: Timestamp::from_bits(run) })
+            Ok(Payload::Typed(Total { total: unzigzag(total), run: Timestamp::from_bits(run) }))
         };
         let record = |place: usize, dot: Dot| {
             let total = unzigzag(removed.next().unwrap_or_default());
@@ -476,7 +477,7 @@ impl Crdt for Counter {
         for record in &mut records {
             record.origin = repairing.remap(record.dot()).origin;
         }
-        repairing.join_cell(&mut self.cell, &mut theirs.cell, |one, other| one > other);
+        repairing.join_cell(&mut self.cell, &mut theirs.cell, |one, other| one.value() > other.value());
         self.note_removed(records);
         repairing.residue |= self.removed.is_some();
         if repairing.print(self) != print {

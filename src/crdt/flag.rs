@@ -4,6 +4,7 @@ use crate::causal::dot::Marks;
 use crate::causal::frontier::Frontier;
 use crate::cell::Cell;
 use crate::cell::columns::Columns;
+use crate::cell::payload::Payload;
 use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
@@ -167,7 +168,7 @@ impl Crdt for Flag {
 
     fn decode(count: usize, _: Option<&Self>, decoder: &mut Decoder<'_>) -> Result<Vec<Self>, DecodeError> {
         let columns = Columns::read::<()>(count, false, decoder)?;
-        let cells = columns.cells(decoder, |_, _| Ok(()), |_, _| Ok(()))?;
+        let cells = columns.cells(decoder, |_, _| Ok(Payload::Typed(())), |_, _| Ok(()))?;
         Ok(cells.into_iter().map(|cell| Self { cell }).collect())
     }
 

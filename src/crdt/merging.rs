@@ -5,6 +5,7 @@ use crate::causal::frontier::Frontier;
 use crate::causal::origin::{Origin, Origins};
 use crate::cell::{Cell, Joined, Sight};
 use crate::crdt::change::{Path, Reading, Recorder};
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::value::Value;
 
 /// What a merge knows and has done.
@@ -26,6 +27,8 @@ pub struct Merging<'a> {
     pub(crate) residue: bool,
     /// How many registers came to hold concurrent values.
     pub(crate) conflicts: usize,
+    /// What came in and cannot be read.
+    pub(crate) unreadable: Unreadable,
     pub(crate) recorder: Recorder,
     /// What keys are hashed with.
     pub(crate) seed: u64,

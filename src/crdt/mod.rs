@@ -28,6 +28,7 @@ pub(crate) mod schema;
 pub(crate) mod set;
 pub(crate) mod shipping;
 pub(crate) mod undo;
+pub(crate) mod unreadable;
 pub(crate) mod value;
 pub(crate) mod write;
 
@@ -47,6 +48,7 @@ use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::write::{Sinking, Writer};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
@@ -64,8 +66,8 @@ use crate::wire::events::Events;
 ///   `BTreeMap` and `BTreeSet`.
 /// - No `Option<Option<T>>`, `Option<()>` or `Option<Value>`: MessagePack has one nil, so `Some(None)` arrives as `None`.
 /// - No `skip_serializing_if` but at the end of a struct and with `default`: fields are told by their position.
-/// - A struct may get new fields at its end, with `#[serde(default)]`, once all replicas can read them: who does not know the
-///   field refuses the message, with [`DecodeError::Value`](crate::DecodeError::Value).
+/// - A struct may get new fields at its end, with `#[serde(default)]`. Who does not know a field reads nothing of the value,
+///   keeps it as it came, and says so: see [`Unreadable`].
 ///
 /// It is implemented for all types that can be such values, and not by hand.
 ///
@@ -322,6 +324,10 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     /// no difference which side is joined into which.
     #[doc(hidden)]
     fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>);
+
+    /// Takes note of the values that this release cannot read.
+    #[doc(hidden)]
+    fn find_unreadable(&self, _found: &mut Unreadable, _path: &Path<'_>) {}
 
     /// Takes off what fits into the next chunk of a transfer.
     #[doc(hidden)]

@@ -6,6 +6,7 @@ use crate::causal::dot::{Dot, Marks};
 use crate::causal::frontier::Frontier;
 use crate::cell::Cell;
 use crate::cell::columns::Columns;
+use crate::cell::payload::{Payload, View};
 use crate::clock::Timestamp;
 use crate::crdt::change::{Path, Reading};
 use crate::crdt::merging::Merging;
@@ -15,6 +16,7 @@ use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
 use crate::crdt::{Crdt, Datum, DatumFrom};
@@ -103,7 +105,15 @@ macro_rules! register {
             /// Whether more than one value is held, because replicas wrote without having seen each other. Writing settles
             /// it.
             pub fn is_conflicted(&self) -> bool {
-                self.all().nth(1).is_some()
+                self.cell.payloads().nth(1).is_some()
+            }
+
+            /// The concurrent values that this release cannot read, because another release wrote them in another type, oldest
+            /// first: each with the stamp of its write, in MessagePack. All else that is read here leaves them out. They are
+            /// passed on as they came, until somebody who has seen them writes the register. See
+            /// [`Unreadable`](crate::Unreadable).
+            pub fn unreadable(&self) -> impl Iterator<Item = (Timestamp, &[u8])> {
+                self.cell.unreadable().map(|(dot, bytes)| (dot.time, bytes))
             }
         }
 
@@ -206,6 +216,7 @@ macro_rules! register {
             fn join(&mut self, theirs: &mut Self, merging: &mut Merging<'_>, path: &Path<'_>) {
                 let is_conflict = merging.join_cell(&mut self.cell, &mut theirs.cell, path, $read);
                 merging.conflicts += usize::from(is_conflict);
+                merging.unreadable.note(&self.cell, merging.ours, path);
             }
 
             fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
@@ -252,7 +263,12 @@ macro_rules! register {
                 column.iter().for_each(|register| columns.push(&register.cell, &[], encoder));
                 columns.write(false, encoder);
                 for register in column {
-                    register.all().for_each(|value| encoder.value(value));
+                    for (_, payload) in register.cell.payloads() {
+                        match payload {
+                            View::Typed(value) => encoder.value(value),
+                            View::AsCame(came) => encoder.bytes(&came.bytes),
+                        }
+                    }
                     if encoder.is_over() {
                         return;
                     }
@@ -267,7 +283,7 @@ macro_rules! register {
                 let columns = Columns::read::<T>(count, false, decoder)?;
                 // Each value takes a byte at least.
                 decoder.follow(columns.payloads())?;
-                let cells = columns.cells(decoder, |decoder, _| decoder.value(), |_, _| Ok(()))?;
+                let cells = columns.cells(decoder, |decoder, _| Payload::read(decoder), |_, _| Ok(()))?;
                 Ok(cells.into_iter().map(|cell| Self { cell }).collect())
             }
 
@@ -277,6 +293,10 @@ macro_rules! register {
 
             fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
                 repairing.join_register(&mut self.cell, &mut theirs.cell, path, $read);
+            }
+
+            fn find_unreadable(&self, found: &mut Unreadable, path: &Path<'_>) {
+                found.note(&self.cell, &Frontier::default(), path);
             }
 
             fn split(&mut self, splitter: &mut Splitter) -> Self {
@@ -294,10 +314,13 @@ macro_rules! register {
 
 /// Writes the live entries of a register, each with its dot.
 fn canonical_entries<T: Datum>(cell: &Cell<T>, canonical: &mut Canonical<'_>) {
-    canonical.uint(cell.live().count() as u64);
-    for (dot, value) in cell.live() {
+    canonical.uint(cell.payloads().count() as u64);
+    for (dot, payload) in cell.payloads() {
         canonical.dot(dot);
-        canonical.value(value);
+        match payload {
+            View::Typed(value) => canonical.value(value),
+            View::AsCame(came) => canonical.value_as_came(&came.bytes),
+        }
     }
 }
 

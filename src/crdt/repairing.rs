@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::causal::dot::{Dot, Marks};
 use crate::causal::origin::{Origin, Origins};
 use crate::cell::Cell;
+use crate::cell::payload::View;
 use crate::cell::repair::Memory;
 use crate::crdt::Crdt;
 use crate::crdt::change::{ChangePath, Path, Reading, Recorder};
@@ -74,7 +75,7 @@ impl<'a> Repairing<'a> {
         &mut self,
         ours: &mut Cell<T>,
         theirs: &mut Cell<T>,
-        prefers: impl Fn(&T, &T) -> bool,
+        prefers: impl Fn(View<'_, T>, View<'_, T>) -> bool,
     ) -> bool {
         let theirs = std::mem::take(theirs);
         let memory = Memory { origins: self.origins, ours: &self.ours, theirs: &self.theirs };
@@ -122,7 +123,6 @@ impl<'a> Repairing<'a> {
 
 /// Which of two payloads of one event stands: nobody can tell which one was written, so the one whose bytes are the greater, on
 /// both sides.
-fn precedes<T: Serialize>(one: &T, other: &T) -> bool {
-    let bytes = |value: &T| rmp_serde::to_vec(value).unwrap_or_default();
-    bytes(one) > bytes(other)
+fn precedes<T: Serialize>(one: View<'_, T>, other: View<'_, T>) -> bool {
+    one.bytes() > other.bytes()
 }

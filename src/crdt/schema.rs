@@ -11,7 +11,7 @@ const MOST: usize = 4096;
 type Described = (&'static str, fn(&mut Schema));
 
 /// The shape of a state, place by place. Two replicas that exchange data must have the same, but for [appended](conflict)
-/// fields; the types of keys and of plain values are not part of it.
+/// fields; the types of keys and of plain values are not part of it: what a register holds may be of another type for each.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct Schema {

@@ -395,7 +395,10 @@ impl<S: Crdt> Delta<S> {
 /// holds the event leads to that stamp at least, and says so.
 fn read_system(decoder: &mut Decoder<'_>, origins: &Origins, to: &Frontier) -> Result<System, DecodeError> {
     let at = decoder.at();
+    // Who counts as a member, and who is closed, is nothing to be understood in part.
+    decoder.set_must_understand(true);
     let column = System::decode(1, None, decoder)?;
+    decoder.set_must_understand(false);
     let system = column.into_iter().next().unwrap_or_else(System::bottom);
     if system.is_bottom() {
         return Err(DecodeError::Expected { what: "what the cluster says of itself", at });

@@ -3,6 +3,7 @@
 use crate::causal::id::ReplicaId;
 use crate::clock::Timestamp;
 use crate::crdt::change::Change;
+use crate::crdt::unreadable::Unreadable;
 
 /// A transaction that was made. Returned by [`Replica::transact`](crate::Replica::transact) and
 /// [`Replica::write`](crate::Replica::write).
@@ -56,6 +57,8 @@ pub struct Merged {
     pub is_news: bool,
     /// How many registers came to hold values that were written concurrently, so that a reading chooses among them.
     pub conflicts: usize,
+    /// Values that it brought and that are not of the types that registers have here.
+    pub unreadable: Unreadable,
     /// What reads differently now; empty unless [`Config::changes`](crate::Config::changes) is set.
     pub changes: Vec<Change>,
     /// Whether it held anything of what the cluster says of itself.

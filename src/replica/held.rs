@@ -11,7 +11,9 @@ use crate::causal::origin::Origins;
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
+use crate::crdt::change::Path;
 use crate::crdt::shipping::Since;
+use crate::crdt::unreadable::Unreadable;
 use crate::delta::system::System;
 use crate::delta::{Closed, Delta};
 use crate::replica::request::Request;
@@ -105,6 +107,12 @@ impl<S: Crdt> Held<S> {
         });
         let links: Vec<Link> = links.collect();
         Arc::make_mut(&mut self.links).replace(links);
+    }
+
+    pub(crate) fn unreadable(&self) -> Unreadable {
+        let mut found = Unreadable::default();
+        self.state.find_unreadable(&mut found, &Path::root());
+        found
     }
 
     pub(crate) fn digest(&self) -> Digest {
@@ -229,6 +237,12 @@ impl<S: Crdt> Snapshot<S> {
     /// Whether all was held that `vector` covers; as [`Replica::covers`](crate::Replica::covers).
     pub fn covers(&self, vector: &VersionVector) -> bool {
         self.held.covers(vector)
+    }
+
+    /// The values held that this release cannot read; as [`Replica::unreadable`](crate::Replica::unreadable), on a reader's
+    /// thread.
+    pub fn unreadable(&self) -> Unreadable {
+        self.held.unreadable()
     }
 
     /// The digest of what was live; as [`Replica::digest`](crate::Replica::digest), on a reader's thread.

@@ -24,6 +24,7 @@ use crate::crdt::Crdt;
 use crate::crdt::change::{Path, Recorder};
 use crate::crdt::merging::Merging;
 use crate::crdt::pruning::{Counting, Pruning};
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::write::{Txn, Writer};
 use crate::delta::Delta;
 use crate::delta::system::{System, SystemMut};
@@ -535,6 +536,7 @@ impl<S: Crdt> Replica<S> {
             fresh: Default::default(),
             residue: false,
             conflicts: 0,
+            unreadable: Unreadable::default(),
             recorder,
             seed: self.txn.seed,
         };
@@ -543,6 +545,7 @@ impl<S: Crdt> Replica<S> {
         let mut incoming = delta.state;
         state.join(&mut incoming, &mut merging, &Path::root());
         let conflicts = merging.conflicts;
+        let unreadable = std::mem::take(&mut merging.unreadable);
         let recorder = std::mem::replace(&mut merging.recorder, Recorder::new(false));
         let mut incoming = delta.system;
         let is_system_news = !incoming.is_bottom();
@@ -563,7 +566,15 @@ impl<S: Crdt> Replica<S> {
         if is_settled || is_system_news {
             self.judge_links(false);
         }
-        Merged { is_news: true, conflicts, changes: recorder.finish_merge(), is_system_news }
+        let changes = recorder.finish_merge();
+        Merged { is_news: true, conflicts, unreadable, changes, is_system_news }
+    }
+
+    /// The values held that this release cannot read; see [`Unreadable`].
+    ///
+    /// Cost: all that is live is looked at, but for sets, flags and counters.
+    pub fn unreadable(&self) -> Unreadable {
+        self.held.unreadable()
     }
 
     /// Asks which closed ids all members know to be closed; of those of whom that was known, only if `again`.

@@ -3,6 +3,7 @@
 use crate::causal::id::ReplicaId;
 use crate::clock::Timestamp;
 use crate::crdt::change::Change;
+use crate::crdt::unreadable::Unreadable;
 use crate::sync::concern::{ConcernId, Holders};
 use crate::sync::error::LinkId;
 use crate::sync::roster::Epoch;
@@ -87,6 +88,14 @@ pub enum SyncEvent {
         conflicts: usize,
         /// What reads differently now, if [`Config::changes`](crate::Config::changes) is set.
         changes: Vec<Change>,
+    },
+    /// A delta held values of registers that are of another type than the registers have here: another release wrote them. They
+    /// are kept as they came and passed on; nothing else is held up.
+    Unreadable {
+        /// The link that it came by.
+        link: LinkId,
+        /// How many, and where.
+        found: Unreadable,
     },
     /// What is held here cannot be written as bytes, so it cannot be sent: a value's `Serialize` fails.
     CannotEncode {

@@ -99,6 +99,12 @@ impl<'a> Canonical<'a> {
         self.flush();
     }
 
+    /// A value that is kept as it came.
+    pub(crate) fn value_as_came(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+        self.flush();
+    }
+
     /// As [`value`](Self::value), without passing it on yet.
     fn value_whole<T: Serialize + ?Sized>(&mut self, value: &T) {
         // A value that cannot be serialized cannot be shipped either; `Delta::encode` reports it.

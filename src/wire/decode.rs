@@ -19,6 +19,15 @@ const ELEMENT_BYTES: usize = 32;
 /// What a map within a value is taken to need, however few entries it has: a node of the standard library's ordered map.
 const MAP_BYTES: usize = 640;
 
+/// What stands where a value of a type should.
+#[derive(Debug)]
+pub(crate) enum ValueOrBytes<'a, T> {
+    /// A value of the type.
+    Value(T),
+    /// What is to be kept as it came, and what can be read of it, if anything.
+    Bytes(&'a [u8], Option<T>),
+}
+
 /// Reads the parts of a message from bytes.
 #[derive(Debug)]
 pub struct Decoder<'a> {
@@ -42,6 +51,8 @@ pub struct Decoder<'a> {
     has_short: bool,
     /// The keys that it named so, in full.
     named: Vec<u8>,
+    /// Whether a value that is not of its register's type is a reason to refuse the message.
+    must_understand: bool,
 }
 
 impl<'a> Decoder<'a> {
@@ -63,6 +74,7 @@ impl<'a> Decoder<'a> {
             hash_seed: 0,
             has_short: false,
             named: Vec::new(),
+            must_understand: false,
         })
     }
 
@@ -73,6 +85,11 @@ impl<'a> Decoder<'a> {
 
     pub(crate) fn hash_seed(&self) -> u64 {
         self.hash_seed
+    }
+
+    /// From now on, or no longer: refuses what is not of its register's type.
+    pub(crate) fn set_must_understand(&mut self, must_understand: bool) {
+        self.must_understand = must_understand;
     }
 
     /// Lets keys be named in short form.
@@ -356,12 +373,57 @@ impl<'a> Decoder<'a> {
     /// A value of the application. Its shape is checked against the limits before serde sees a byte of it.
     pub(crate) fn value<T: DeserializeOwned>(&mut self) -> Result<T, DecodeError> {
         let at = self.at;
+        let bytes = self.shape()?;
+        self.typed(bytes).map_err(|error| DecodeError::Value { at, reason: error.to_string() })
+    }
+
+    /// A value of the application that may be of another type than the receiver's: its bytes, and the value if they are all
+    /// that it is written as. What is not is to be kept as it came. If all values of the message must be understood, it is
+    /// an error.
+    #[inline]
+    pub(crate) fn value_or_bytes<T: DeserializeOwned + Serialize>(
+        &mut self,
+    ) -> Result<ValueOrBytes<'a, T>, DecodeError> {
+        let at = self.at;
+        let bytes = self.shape()?;
+        match self.typed(bytes) {
+            Ok(value) if self.must_understand || encode::is_written_as(&value, bytes) => {
+                Ok(ValueOrBytes::Value(value))
+            }
+            value => self.other_type(at, bytes, value),
+        }
+    }
+
+    #[cold]
+    fn other_type<T>(
+        &mut self,
+        at: usize,
+        bytes: &'a [u8],
+        value: Result<T, rmp_serde::decode::Error>,
+    ) -> Result<ValueOrBytes<'a, T>, DecodeError> {
+        let value = match value {
+            Err(error) if self.must_understand => {
+                return Err(DecodeError::Value { at, reason: error.to_string() });
+            }
+            value => value.ok(),
+        };
+        self.claim(bytes.len())?;
+        Ok(ValueOrBytes::Bytes(bytes, value))
+    }
+
+    /// The bytes of a value, whose shape is within the limits.
+    #[inline]
+    fn shape(&mut self) -> Result<&'a [u8], DecodeError> {
+        let at = self.at;
         self.skip()?;
-        let bytes = self.bytes.get(at..self.at).unwrap_or_default();
+        Ok(self.bytes.get(at..self.at).unwrap_or_default())
+    }
+
+    #[inline]
+    fn typed<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
         let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
         deserializer.set_max_depth(self.limits.depth.saturating_add(8));
         T::deserialize(&mut deserializer)
-            .map_err(|error| DecodeError::Value { at, reason: error.to_string() })
     }
 
     /// Goes one level down, within the limit of depth, for as long as `read` runs.

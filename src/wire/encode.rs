@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::Hash;
+use std::io;
 
 use serde::Serialize;
 
@@ -29,6 +30,45 @@ pub(super) fn look_up(looked_up: &mut usize, at: usize, keys: usize, bytes: usiz
         *looked_up = sum;
     }
     may
+}
+
+/// Whether a value is written as just these bytes.
+#[inline]
+pub(super) fn is_written_as<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    let mut left = Expected(bytes);
+    rmp_serde::encode::write(&mut left, value).is_ok() && left.0.is_empty()
+}
+
+/// The bytes that are still to be written; what is written instead of them is an error.
+struct Expected<'a>(&'a [u8]);
+
+impl Expected<'_> {
+    #[inline]
+    fn pass(&mut self, bytes: &[u8]) -> bool {
+        // Most that is written is one byte: a marker, or a small number.
+        let left = match (bytes, self.0) {
+            ([byte], [first, left @ ..]) => (byte == first).then_some(left),
+            (bytes, left) => left.strip_prefix(bytes),
+        };
+        self.0 = left.unwrap_or_default();
+        left.is_some()
+    }
+}
+
+impl io::Write for Expected<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.pass(bytes) { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What the number of an event takes in a column beside one byte, nearly always.

@@ -84,7 +84,8 @@ pub enum DecodeError {
         /// Where it begins.
         at: usize,
     },
-    /// A value is not of the type that this side's schema gives it. Bring both sides to one schema.
+    /// A key or an element is not of the type that this side's schema gives it. Bring both sides to one schema. (A value of a
+    /// register is kept as it came: see [`Unreadable`](crate::Unreadable).)
     Value {
         /// Where the value begins.
         at: usize,
@@ -156,7 +157,7 @@ impl fmt::Display for DecodeError {
             ),
             Self::Value { at, reason } => write!(
                 f,
-                "the peer's value at byte {at} is not of the type of this side's schema ({reason}); \
+                "the peer's key or element at byte {at} is not of the type of this side's schema ({reason}); \
                  nothing changed: bring both sides to one schema, then ask again"
             ),
             Self::Trailing { at } => write!(

@@ -1,8 +1,8 @@
 //! Who exchanges data with whom, and who does not.
 
 use driftless::{
-    Admission, Config, Counter, Crdt, DecodeError, Endpoint, Flag, LinkId, LwwRegister, MergeError, MergeMap,
-    Replica, SyncConfig, SyncError, SyncEvent, Timestamp, VersionVector,
+    Admission, Config, Counter, Crdt, Datum, DecodeError, Endpoint, Flag, LinkId, LwwRegister, MergeError,
+    MergeMap, Replica, SyncConfig, SyncError, SyncEvent, Timestamp, VersionVector,
 };
 use uuid::Uuid;
 
@@ -234,6 +234,69 @@ fn a_field_that_the_peer_does_not_have_yet_is_refused_there_whole_once_it_is_wri
     assert_eq!(talk_at(now_ms, &mut upgraded, &mut new), []);
     let is_closed = upgraded.replica().state().get(&2).map(|shop| shop.is_closed.is_enabled());
     assert_eq!(is_closed, Some(true));
+}
+
+#[derive(Crdt)]
+struct Priced<P: Datum> {
+    price: LwwRegister<P>,
+    sold: Counter,
+}
+
+#[test]
+fn a_register_of_another_type_is_named_and_holds_up_nothing() {
+    let mut old: Endpoint<MergeMap<u8, Priced<u32>>> = endpoint(0, CLUSTER);
+    let mut new: Endpoint<MergeMap<u8, Priced<String>>> = endpoint(1, CLUSTER);
+    let mut third: Endpoint<MergeMap<u8, Priced<String>>> = endpoint(2, CLUSTER);
+    old.link_up(START_MS, LinkId(1), None, 1);
+    new.link_up(START_MS, LinkId(1), None, 2);
+    assert_eq!(talk(&mut old, &mut new), []);
+    let write =
+        |map: &mut <MergeMap<u8, Priced<u32>> as Crdt>::Mut<'_>| map.update(&1, |item| item.price().set(29));
+    old.write(START_MS, write).expect("it is legal");
+    let sell = |item: &mut PricedMut<'_, String>| {
+        item.price().set("29 EUR");
+        item.sold().add(3).is_ok()
+    };
+    new.write(START_MS, |map| map.update(&2, sell)).expect("it is legal");
+    // Longer than it takes until they compare what they hold.
+    for now_ms in (START_MS..START_MS + 200_000).step_by(500) {
+        old.tick(now_ms);
+        new.tick(now_ms);
+        assert_eq!(talk_at(now_ms, &mut old, &mut new), []);
+    }
+    assert_eq!(old.replica().state().get(&2).map(|item| item.sold.value()), Some(3));
+    assert_eq!(old.replica().digest(), new.replica().digest());
+    let named = |event: SyncEvent| match event {
+        SyncEvent::Unreadable { link: LinkId(1), found } => Some((found.values, found.places[0].to_string())),
+        SyncEvent::Diverged { rows, .. } => panic!("{rows:?}"),
+        _ => None,
+    };
+    let told: Vec<_> = std::iter::from_fn(|| old.next_event()).filter_map(named).collect();
+    assert_eq!(told, [(1, "2.price".to_owned())]);
+    let told: Vec<_> = std::iter::from_fn(|| new.next_event()).filter_map(named).collect();
+    assert_eq!(told, [(1, "1.price".to_owned())]);
+
+    // It is passed on by who cannot read it.
+    let now_ms = START_MS + 200_000;
+    old.link_up(now_ms, LinkId(2), None, 3);
+    third.link_up(now_ms, LinkId(1), None, 4);
+    let (mut to_old, mut to_third) = (Vec::new(), Vec::new());
+    loop {
+        let (from_third, from_old) =
+            (third.transmit(now_ms, &mut to_old), old.transmit(now_ms, &mut to_third));
+        if from_third.is_none() && from_old.is_none() {
+            break;
+        }
+        if from_third.is_some() {
+            old.receive(now_ms, LinkId(2), &std::mem::take(&mut to_old)).expect("it is sound");
+        }
+        if from_old == Some(LinkId(2)) {
+            third.receive(now_ms, LinkId(1), &to_third).expect("it is sound");
+        }
+        to_third.clear();
+    }
+    let price = third.replica().state().get(&2).and_then(|item| item.price.latest());
+    assert_eq!(price.map(String::as_str), Some("29 EUR"));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What is refused, why, and that it changes nothing.
 
 use driftless::{
-    Config, Counter, Crdt, DecodeError, Document, LwwRegister, MergeError, MergeMap, Replica, ReplicaId,
-    Timestamp, VersionVector,
+    Config, Counter, Crdt, DecodeError, Document, LwwRegister, MergeError, MergeMap, OrSet, Replica,
+    ReplicaId, Timestamp, VersionVector,
 };
 
 use crate::{NOW_MS, Users, cluster, merge, message, replica, sync};
@@ -125,13 +125,20 @@ fn a_kind_that_is_not_known_is_refused_and_named() {
 }
 
 #[test]
-fn a_value_of_another_type_is_refused() {
+fn a_key_of_another_type_is_refused_and_a_value_is_kept() {
     let mut text: Replica<LwwRegister<String>> = replica(1);
     text.write(NOW_MS, |register| register.set("a")).unwrap();
     let bytes = text.delta_since(&VersionVector::new()).encode().unwrap();
-    assert!(matches!(refused(&replica::<LwwRegister<i64>>(2), &bytes), DecodeError::Value { .. }));
+    let mut number: Replica<LwwRegister<i64>> = replica(2);
+    let delta = number.decode(&bytes).unwrap();
+    assert_eq!(number.merge(NOW_MS, delta).unwrap().unreadable.values, 1);
+    assert_eq!(number.delta_since(&VersionVector::new()).encode().unwrap(), bytes);
     // The number of the event reads as that of no rows.
     assert!(matches!(refused(&replica::<MergeMap<u8, Counter>>(2), &bytes), DecodeError::Trailing { .. }));
+    let mut names: Replica<OrSet<String>> = replica(1);
+    names.write(NOW_MS, |names| names.add("a")).unwrap();
+    let bytes = names.delta_since(&VersionVector::new()).encode().unwrap();
+    assert!(matches!(refused(&replica::<OrSet<u8>>(2), &bytes), DecodeError::Value { .. }));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use driftless::{
     ConcernId, Crdt, Endpoint, Held, Holders, LinkId, Need, RefusedId, RefusedTransaction, RefusedWrite,
-    Reissued, ReplicaId, Snapshot, SyncError, SyncEvent, Timestamp, Token, VersionVector,
+    Reissued, ReplicaId, Snapshot, SyncError, SyncEvent, Timestamp, Token, Unreadable, VersionVector,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -177,6 +177,8 @@ impl<S: Crdt> Engine<S> {
             measured: Instant::now(),
         };
         engine.look_at_own_clock(now_ms);
+        let unreadable = engine.endpoint.replica().unreadable();
+        engine.look_at_unreadable(&unreadable);
         engine
     }
 
@@ -649,6 +651,10 @@ impl<S: Crdt> Engine<S> {
                 self.out.meters.conflicts.increment(conflicts as u64);
                 self.changed(false, changes);
             }
+            SyncEvent::Unreadable { found, .. } => {
+                self.out.meters.unreadable.increment(found.values as u64);
+                self.look_at_unreadable(&found);
+            }
             SyncEvent::Established { link, id, member, region } => {
                 tracing::info!(domain = %self.name, link = link.0, %id, %member, region, "a peer is there");
             }
@@ -729,6 +735,12 @@ impl<S: Crdt> Engine<S> {
             ));
         }
         self.ahead_ms = ahead_ms;
+    }
+
+    fn look_at_unreadable(&mut self, found: &Unreadable) {
+        if !found.is_empty() {
+            self.notice(format!("{found}: another release wrote them; they are passed on as they came"));
+        }
     }
 
     fn measure(&mut self, now_ms: u64) {

@@ -14,6 +14,8 @@ pub const DURABLE_SECONDS: &str = "driftless_write_durable_seconds";
 pub const MERGES: &str = "driftless_merges_total";
 /// Registers that came to hold concurrent values by merging.
 pub const CONFLICTS: &str = "driftless_conflicts_total";
+/// Values that came in and that this release cannot read.
+pub const UNREADABLE: &str = "driftless_unreadable_total";
 /// Writes and merges that are applied and not on disk.
 pub const UNSTORED: &str = "driftless_unstored";
 /// Appends to the store.
@@ -55,6 +57,7 @@ pub(crate) struct Meters {
     pub(crate) durable_seconds: Histogram,
     pub(crate) merges: Counter,
     pub(crate) conflicts: Counter,
+    pub(crate) unreadable: Counter,
     pub(crate) unstored: Gauge,
     pub(crate) appends: Counter,
     pub(crate) appended_bytes: Counter,
@@ -81,6 +84,7 @@ impl Meters {
             durable_seconds: histogram!(DURABLE_SECONDS, "domain" => label()),
             merges: counter!(MERGES, "domain" => label()),
             conflicts: counter!(CONFLICTS, "domain" => label()),
+            unreadable: counter!(UNREADABLE, "domain" => label()),
             unstored: gauge!(UNSTORED, "domain" => label()),
             appends: counter!(APPENDS, "domain" => label()),
             appended_bytes: counter!(APPENDED_BYTES, "domain" => label()),

@@ -17,6 +17,7 @@ use crate::crdt::schema::Schema;
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
 use crate::wire::canonical::Canonical;
@@ -84,6 +85,12 @@ macro_rules! nodes {
                 match (self, theirs) {
                     $((Self::$kind(ours), Self::$kind(theirs)) => ours.repair(theirs, repairing, path),)+
                     (ours, theirs) => unreachable!("{} repaired by {}", ours.kind(), theirs.kind()),
+                }
+            }
+
+            fn find_unreadable(&self, found: &mut Unreadable, path: &Path<'_>) {
+                match self {
+                    $(Self::$kind(state) => state.find_unreadable(found, path),)+
                 }
             }
 
@@ -449,6 +456,12 @@ impl Crdt for Field {
         for node in &mut theirs.nodes {
             let kind = node.kind();
             self.node(kind).repair(node, repairing, &Path::unnamed(path, kind.number()));
+        }
+    }
+
+    fn find_unreadable(&self, found: &mut Unreadable, path: &Path<'_>) {
+        for node in &self.nodes {
+            node.find_unreadable(found, &Path::unnamed(path, node.kind().number()));
         }
     }
 

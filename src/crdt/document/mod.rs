@@ -21,6 +21,7 @@ use crate::crdt::schema::Schema;
 use crate::crdt::set::OrSet;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
 use crate::wire::canonical::Canonical;
@@ -494,6 +495,10 @@ impl Crdt for Document {
     fn wanted(&self, wanted: &mut Wanted<'_>, path: &Path<'_>) -> Option<Self> {
         let fields = self.fields.wanted(wanted, path)?;
         Some(Self { fields })
+    }
+
+    fn find_unreadable(&self, found: &mut Unreadable, path: &Path<'_>) {
+        self.fields.find_unreadable(found, path);
     }
 
     fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::crdt::Key;
+use crate::crdt::map::MergeMap;
 use crate::crdt::map::row::Row;
+use crate::crdt::map::standing::Standing;
+use crate::crdt::{Crdt, Key};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
@@ -188,6 +190,33 @@ pub(super) fn has_repeated<K: Key, V>(list: &[Row<K, V>], seed: u64) -> bool {
             }
         }
     })
+}
+
+impl<K: Key, V: Crdt> MergeMap<K, V> {
+    /// Reads keys in short form: what they are is looked up in the map that is held.
+    pub(super) fn decode_short(
+        count: usize,
+        held: Option<&Self>,
+        decoder: &mut Decoder<'_>,
+    ) -> Result<Vec<(K, Standing)>, DecodeError> {
+        let at = decoder.at();
+        let forms = decoder.short_keys(count)?;
+        let unknown = DecodeError::UnknownKey { at };
+        let hasher = KeyHasher::new(decoder.hash_seed());
+        let mut keys = Vec::with_capacity(forms.len());
+        if forms.is_empty() {
+            return Ok(keys);
+        }
+        let numbers = held.and_then(|map| map.rows.find_short(&forms, &hasher)).ok_or(unknown.clone())?;
+        for number in numbers {
+            let row = held.and_then(|map| map.rows.row(number)).ok_or(unknown.clone())?;
+            decoder.note_short(&row.key)?;
+            let mut standing = Standing::default();
+            standing.set_hint(number);
+            keys.push((row.key.clone(), standing));
+        }
+        Ok(keys)
+    }
 }
 
 #[cfg(test)]

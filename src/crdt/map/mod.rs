@@ -36,6 +36,7 @@ use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::write::{Sinking, Txn, Writer};
 use crate::crdt::{Crdt, Key};
 use crate::wire::canonical::Canonical;
@@ -43,7 +44,7 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
-use crate::wire::hash::{KeyHasher, Tag};
+use crate::wire::hash::Tag;
 
 /// Keys of types smaller than this are named in full: their short form would be no shorter.
 const LARGE_KEY: usize = 16;
@@ -638,6 +639,10 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         (!list.is_empty()).then(|| Self { rows: Rows::Few(list.into()) })
     }
 
+    fn find_unreadable(&self, found: &mut Unreadable, path: &Path<'_>) {
+        self.iter().for_each(|(key, value)| value.find_unreadable(found, &Path::key(path, 0, key)));
+    }
+
     fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
         let absence_speaks = repairing.absence_speaks();
         let is_within_row = std::mem::replace(&mut repairing.is_within_row, true);
@@ -787,33 +792,6 @@ fn decode_shapes(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Shape>, 
     };
     let shapes: Option<Vec<_>> = codes.iter().map(shape).collect();
     shapes.ok_or(DecodeError::Expected { what: "the numbers of rows of maps", at })
-}
-
-impl<K: Key, V: Crdt> MergeMap<K, V> {
-    /// Reads keys in short form: what they are is looked up in the map that is held.
-    fn decode_short(
-        count: usize,
-        held: Option<&Self>,
-        decoder: &mut Decoder<'_>,
-    ) -> Result<Vec<(K, Standing)>, DecodeError> {
-        let at = decoder.at();
-        let forms = decoder.short_keys(count)?;
-        let unknown = DecodeError::UnknownKey { at };
-        let hasher = KeyHasher::new(decoder.hash_seed());
-        let mut keys = Vec::with_capacity(forms.len());
-        if forms.is_empty() {
-            return Ok(keys);
-        }
-        let numbers = held.and_then(|map| map.rows.find_short(&forms, &hasher)).ok_or(unknown.clone())?;
-        for number in numbers {
-            let row = held.and_then(|map| map.rows.row(number)).ok_or(unknown.clone())?;
-            decoder.note_short(&row.key)?;
-            let mut standing = Standing::default();
-            standing.set_hint(number);
-            keys.push((row.key.clone(), standing));
-        }
-        Ok(keys)
-    }
 }
 
 impl<K: Key, V: Crdt> MergeMap<K, V> {

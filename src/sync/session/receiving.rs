@@ -397,6 +397,9 @@ impl<S: Crdt> Session<S> {
         if merged.is_news {
             let (conflicts, changes) = (merged.conflicts, merged.changes);
             shared.events.push_back(SyncEvent::Merged { link: self.link, conflicts, changes });
+            if !merged.unreadable.is_empty() {
+                shared.events.push_back(SyncEvent::Unreadable { link: self.link, found: merged.unreadable });
+            }
             shared.merges += 1;
         }
         // It held all of that when it sent it.

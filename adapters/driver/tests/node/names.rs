@@ -11,6 +11,7 @@ fn every_metric_is_in_the_guide() {
         names::DURABLE_SECONDS,
         names::MERGES,
         names::CONFLICTS,
+        names::UNREADABLE,
         names::UNSTORED,
         names::APPENDS,
         names::APPENDED_BYTES,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use driftless::{Counter, Limits};
-use driftless_node::{Clock, DomainConfig, FeedError, MemoryStore, Node, NodeConfig, OpenError, Store};
+use driftless::{Counter, Crdt, Limits, LwwRegister, MergeMap, OrSet};
+use driftless_node::{
+    Clock, DomainConfig, DomainStatus, FeedError, MemoryStore, Node, NodeConfig, OpenError, Store,
+};
 use uuid::Uuid;
 
 use crate::regions::{
@@ -44,6 +46,46 @@ async fn a_store_that_is_opened_again_holds_all_and_is_one_member() {
         assert!(members.iter().any(|one| (one.member, one.id) == (status.member, status.id)));
         eu.node.shutdown().await.expect("all is stored");
     }
+}
+
+/// The shop of a release in which names were numbers.
+#[derive(Crdt)]
+struct NumberedShop {
+    stock: MergeMap<String, Counter>,
+    names: MergeMap<u64, LwwRegister<u64>>,
+    tags: OrSet<u64>,
+}
+
+#[tokio::test]
+async fn a_store_of_another_release_opens_and_what_cannot_be_read_is_named_and_kept() {
+    let disk = MemoryStore::new();
+    let eu = open("eu", &disk).await;
+    eu.count("kettle", 3).await;
+    let named = eu.shop.write(|shop| shop.names().update(&7, |name| name.set("Kettle"))).await;
+    named.expect("it is made");
+
+    // A peer of the other release is told, and holds all else.
+    let other = Node::new(node_config("us"));
+    let shop = other.open::<NumberedShop>(name("shop"), MemoryStore::new(), quick()).await.expect("it opens");
+    let wire = connect(&eu.node, &other);
+    let counted = |shop: &NumberedShop| shop.stock.get("kettle").map_or(0, Counter::value);
+    eventually("the rest is there", || counted(&shop.read()) == 3 && shop.read().names.contains_key(&7))
+        .await;
+    let is_named =
+        |status: &DomainStatus| status.notices.iter().any(|notice| notice.text.contains("names.7"));
+    assert!(is_named(&shop.status().await.expect("it runs")));
+    drop(wire);
+    eu.node.shutdown().await.expect("all is stored");
+
+    // The step back of a release, and the next one forward.
+    let before = Node::new(node_config("eu"));
+    let shop = before.open::<NumberedShop>(name("shop"), disk.clone(), quick()).await.expect("it opens");
+    assert!(is_named(&shop.status().await.expect("it runs")));
+    assert_eq!((counted(&shop.read()), shop.read().unreadable().values), (3, 1));
+    before.shutdown().await.expect("all is stored");
+    let eu = open("eu", &disk).await;
+    let name = eu.shop.read().names.get(&7).and_then(|name| name.latest().cloned());
+    assert_eq!(name.as_deref(), Some("Kettle"));
 }
 
 #[tokio::test]
