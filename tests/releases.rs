@@ -6,8 +6,8 @@
 use std::num::NonZeroU16;
 
 use driftless::{
-    Config, Counter, Crdt, Datum, Document, LwwRegister, MergeMap, MvRegister, Replica, ReplicaId, Stamps,
-    Timestamp, Value, VersionVector,
+    Config, Counter, Crdt, Datum, Document, LwwRegister, MergeMap, MvRegister, PendingDelta, Replica,
+    ReplicaId, Stamps, Timestamp, Value, VersionVector,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ fn a_value_of_another_type_holds_up_nothing_else_and_is_named() {
     })
     .unwrap();
     let merged = ship(&new, &mut old, NOW_MS + 1);
-    assert_eq!(merged.unreadable.to_string(), "1 values that this release cannot read, at \"kettle\".price");
+    assert_eq!(merged.unreadable.to_string(), "1 value that this release cannot read, at \"kettle\".price");
     assert_eq!(old.vector(), new.vector(), "what was delivered counts as delivered");
     let kettle = old.state().get("kettle").unwrap();
     assert_eq!((kettle.name.latest().unwrap().as_str(), kettle.sold.value()), ("Kettle", 3));
@@ -245,8 +245,8 @@ trait Site {
     fn clear(&mut self, now_ms: u64, key: u8);
     fn remove(&mut self, now_ms: u64, key: u8);
     fn vector(&self) -> VersionVector;
-    fn since(&self, vector: &VersionVector) -> Vec<u8>;
-    fn take(&mut self, now_ms: u64, bytes: &[u8]);
+    fn since(&self, vector: &VersionVector, chunk_bytes: Option<usize>) -> Vec<Vec<u8>>;
+    fn take(&mut self, now_ms: u64, messages: &[Vec<u8>]);
     fn forget(&mut self, now_ms: u64, others: &[(ReplicaId, VersionVector)]);
     fn canonical(&self) -> Vec<u8>;
 }
@@ -274,12 +274,21 @@ impl<T: Datum> Site for Typed<T> {
         self.replica.vector()
     }
 
-    fn since(&self, vector: &VersionVector) -> Vec<u8> {
-        self.replica.delta_since(vector).encode().unwrap()
+    fn since(&self, vector: &VersionVector, chunk_bytes: Option<usize>) -> Vec<Vec<u8>> {
+        let delta = self.replica.delta_since(vector);
+        match chunk_bytes {
+            Some(bytes) => delta.into_chunks(bytes).map(Result::unwrap).collect(),
+            None => vec![delta.encode().unwrap()],
+        }
     }
 
-    fn take(&mut self, now_ms: u64, bytes: &[u8]) {
-        self.replica.merge(now_ms, self.replica.decode(bytes).unwrap()).unwrap();
+    fn take(&mut self, now_ms: u64, messages: &[Vec<u8>]) {
+        let mut pending = PendingDelta::new(&self.replica.config().limits);
+        for message in messages {
+            if let Some(delta) = pending.push(self.replica.decode(message).unwrap()).unwrap() {
+                self.replica.merge(now_ms, delta).unwrap();
+            }
+        }
     }
 
     fn forget(&mut self, now_ms: u64, others: &[(ReplicaId, VersionVector)]) {
@@ -296,7 +305,9 @@ impl<T: Datum> Site for Typed<T> {
 }
 
 fn site<T: Datum>(number: u128, value: fn(u32) -> T) -> Box<dyn Site> {
-    Box::new(Typed { replica: replica(number), value })
+    // One of them tells what changed, which is another way through a merge.
+    let config = Config { changes: number == 2, ..Config::default() };
+    Box::new(Typed { replica: Replica::new(id(number), config), value })
 }
 
 const SITES: usize = 3;
@@ -317,20 +328,21 @@ enum Step {
     Write { at: usize, key: u8 },
     Clear { at: usize, key: u8 },
     Remove { at: usize, key: u8 },
-    Ship { from: usize, to: usize },
+    Ship { from: usize, to: usize, chunk_bytes: Option<usize> },
     Forget { at: usize },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let (at, key) = (|| 0..SITES, || 0..3_u8);
+    let (at, key) = (|| 0..SITES, || prop_oneof![4 => 0..3_u8, 1 => 0..60_u8]);
     let step = prop_oneof![
         6 => (at(), key()).prop_map(|(at, key)| Step::Write { at, key }),
         1 => (at(), key()).prop_map(|(at, key)| Step::Clear { at, key }),
         1 => (at(), key()).prop_map(|(at, key)| Step::Remove { at, key }),
-        8 => (at(), at()).prop_map(|(from, to)| Step::Ship { from, to }),
+        8 => (at(), at(), prop::option::of(40..120_usize))
+            .prop_map(|(from, to, chunk_bytes)| Step::Ship { from, to, chunk_bytes }),
         2 => at().prop_map(|at| Step::Forget { at }),
     ];
-    prop::collection::vec(step, 0..40)
+    prop::collection::vec(step, 0..80)
 }
 
 fn run(cluster: &mut [Box<dyn Site>; SITES], step: &Step, now_ms: u64) {
@@ -338,9 +350,9 @@ fn run(cluster: &mut [Box<dyn Site>; SITES], step: &Step, now_ms: u64) {
         Step::Write { at, key } => cluster[at].write(now_ms, key, now_ms as u32),
         Step::Clear { at, key } => cluster[at].clear(now_ms, key),
         Step::Remove { at, key } => cluster[at].remove(now_ms, key),
-        Step::Ship { from, to } => {
-            let bytes = cluster[from].since(&cluster[to].vector());
-            cluster[to].take(now_ms, &bytes);
+        Step::Ship { from, to, chunk_bytes } => {
+            let messages = cluster[from].since(&cluster[to].vector(), chunk_bytes);
+            cluster[to].take(now_ms, &messages);
         }
         Step::Forget { at } => {
             let others = (0..SITES).filter(|other| *other != at);
@@ -356,7 +368,7 @@ proptest! {
     #[test]
     fn releases_that_cannot_read_each_other_hold_the_same(steps in steps()) {
         let [mut mixed, mut one] = clusters();
-        let last = (0..SITES).flat_map(|from| (0..SITES).map(move |to| Step::Ship { from, to }));
+        let last = (0..SITES).flat_map(|from| (0..SITES).map(move |to| Step::Ship { from, to, chunk_bytes: None }));
         let all = steps.iter().cloned().chain(last.clone()).chain(last);
         for (now_ms, step) in (NOW_MS..).zip(all) {
             run(&mut mixed, &step, now_ms);
@@ -364,7 +376,8 @@ proptest! {
             for (mixed, one) in mixed.iter().zip(&one) {
                 prop_assert_eq!(mixed.vector(), one.vector());
                 prop_assert_eq!(mixed.canonical(), one.canonical(), "after {:?}", step);
-                prop_assert_eq!(mixed.since(&VersionVector::new()), one.since(&VersionVector::new()));
+                let all = |site: &dyn Site| site.since(&VersionVector::new(), None);
+                prop_assert_eq!(all(&**mixed), all(&**one));
             }
         }
         prop_assert_eq!(mixed[0].canonical(), mixed[1].canonical());

@@ -21,6 +21,7 @@ use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Txn, Writer};
 use crate::wire::canonical::Canonical;
@@ -486,6 +487,8 @@ impl Crdt for Counter {
             repairing.record(path, newest, before, || self.reading());
         }
     }
+
+    fn find_unreadable(&self, _: &mut Unreadable, _: &Path<'_>) {}
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {
         splitter.whole(self)

@@ -14,6 +14,7 @@ use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::value::Value;
 use crate::crdt::write::{Sinking, Writer};
 use crate::wire::canonical::Canonical;
@@ -182,6 +183,8 @@ impl Crdt for Flag {
     fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
         repairing.join_register(&mut self.cell, &mut theirs.cell, path, read);
     }
+
+    fn find_unreadable(&self, _: &mut Unreadable, _: &Path<'_>) {}
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {
         splitter.whole(self)

@@ -67,7 +67,9 @@ use crate::wire::events::Events;
 /// - No `Option<Option<T>>`, `Option<()>` or `Option<Value>`: MessagePack has one nil, so `Some(None)` arrives as `None`.
 /// - No `skip_serializing_if` but at the end of a struct and with `default`: fields are told by their position.
 /// - A struct may get new fields at its end, with `#[serde(default)]`. Who does not know a field reads nothing of the value,
-///   keeps it as it came, and says so: see [`Unreadable`].
+///   keeps it as it came, and says so: see [`Unreadable`]. (Where structs are written as maps, as with `#[serde(flatten)]`, it
+///   reads the fields that it knows; to write what was read and changed loses the others.)
+/// - What serde does not read back as it was written is kept as it came after a restart, and at all others.
 ///
 /// It is implemented for all types that can be such values, and not by hand.
 ///
@@ -327,7 +329,7 @@ pub trait Crdt: Sized + Send + Sync + 'static {
 
     /// Takes note of the values that this release cannot read.
     #[doc(hidden)]
-    fn find_unreadable(&self, _found: &mut Unreadable, _path: &Path<'_>) {}
+    fn find_unreadable(&self, found: &mut Unreadable, path: &Path<'_>);
 
     /// Takes off what fits into the next chunk of a transfer.
     #[doc(hidden)]

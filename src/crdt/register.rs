@@ -49,7 +49,7 @@ macro_rules! register {
         impl<T> $name<T> {
             /// All concurrent values, oldest first: the last-writer-wins winner is the last. One, unless replicas wrote
             /// without having seen each other, at most one a replica; none, if the register was never written or was
-            /// cleared.
+            /// cleared, or holds only what this release [cannot read](Self::unreadable).
             pub fn all(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator {
                 self.cell.live().map(|(_, value)| value)
             }
@@ -380,7 +380,8 @@ pub struct LwwRegister<T> {
 }
 
 impl<T> LwwRegister<T> {
-    /// The value written last: greatest stamp, then greatest replica id. `None` if it was never written or was cleared.
+    /// The value written last: greatest stamp, then greatest replica id. `None` if it was never written or was cleared, or holds
+    /// only what this release [cannot read](Self::unreadable): ask that before a default is written in its place.
     pub fn latest(&self) -> Option<&T> {
         self.cell.latest()
     }

@@ -19,6 +19,7 @@ use crate::crdt::repairing::Repairing;
 use crate::crdt::schema::Schema;
 use crate::crdt::shipping::{Since, Splitter};
 use crate::crdt::undo::Before;
+use crate::crdt::unreadable::Unreadable;
 use crate::crdt::write::{Sinking, Writer};
 use crate::crdt::{Crdt, Key};
 use crate::wire::canonical::Canonical;
@@ -282,6 +283,8 @@ impl<T: Key> Crdt for OrSet<T> {
     fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
         self.elements.repair(&mut theirs.elements, repairing, path);
     }
+
+    fn find_unreadable(&self, _: &mut Unreadable, _: &Path<'_>) {}
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {
         Self { elements: self.elements.split(splitter) }

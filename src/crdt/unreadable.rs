@@ -39,6 +39,8 @@ pub struct Unreadable {
     pub values: usize,
     /// The registers that hold the first of them, at most 16.
     pub places: Vec<ChangePath>,
+    /// Whether there are more.
+    pub has_more: bool,
 }
 
 impl Unreadable {
@@ -50,8 +52,10 @@ impl Unreadable {
     /// Takes note of what a register holds that who has seen `seen` has not.
     pub(crate) fn note<T>(&mut self, cell: &Cell<T>, seen: &Frontier, path: &Path<'_>) {
         let values = cell.unreadable().filter(|(dot, _)| !seen.covers(*dot)).count();
-        if values > 0 && self.places.len() < NAMED {
-            self.places.push(path.shown());
+        match values {
+            0 => {}
+            _ if self.places.len() < NAMED => self.places.push(path.shown()),
+            _ => self.has_more = true,
         }
         self.values += values;
     }
@@ -59,15 +63,12 @@ impl Unreadable {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} values that this release cannot read", self.values)?;
+        let values = if self.values == 1 { "value" } else { "values" };
+        write!(f, "{} {values} that this release cannot read", self.values)?;
         for (place, path) in self.places.iter().enumerate() {
             f.write_str(if place == 0 { ", at " } else { ", " })?;
             fmt::Display::fmt(path, f)?;
         }
-        if self.places.len() < self.values && self.places.len() == NAMED {
-            f.write_str(", ..")
-        } else {
-            Ok(())
-        }
+        if self.has_more { f.write_str(", ..") } else { Ok(()) }
     }
 }

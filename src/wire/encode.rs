@@ -35,23 +35,22 @@ pub(super) fn look_up(looked_up: &mut usize, at: usize, keys: usize, bytes: usiz
 /// Whether a value is written as just these bytes.
 #[inline]
 pub(super) fn is_written_as<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
-    let mut left = Expected(bytes);
-    rmp_serde::encode::write(&mut left, value).is_ok() && left.0.is_empty()
+    let mut left = Expected(Some(bytes));
+    rmp_serde::encode::write(&mut left, value).is_ok() && left.0.is_some_and(<[u8]>::is_empty)
 }
 
-/// The bytes that are still to be written; what is written instead of them is an error.
-struct Expected<'a>(&'a [u8]);
+/// The bytes that are still to be written. None once something else was written: that is an error, and stays one.
+struct Expected<'a>(Option<&'a [u8]>);
 
 impl Expected<'_> {
     #[inline]
     fn pass(&mut self, bytes: &[u8]) -> bool {
         // Most that is written is one byte: a marker, or a small number.
-        let left = match (bytes, self.0) {
-            ([byte], [first, left @ ..]) => (byte == first).then_some(left),
-            (bytes, left) => left.strip_prefix(bytes),
+        self.0 = match (bytes, self.0) {
+            ([byte], Some([first, left @ ..])) => (byte == first).then_some(left),
+            (bytes, left) => left.and_then(|left| left.strip_prefix(bytes)),
         };
-        self.0 = left.unwrap_or_default();
-        left.is_some()
+        self.0.is_some()
     }
 }
 

@@ -84,8 +84,9 @@ pub enum DecodeError {
         /// Where it begins.
         at: usize,
     },
-    /// A key or an element is not of the type that this side's schema gives it. Bring both sides to one schema. (A value of a
-    /// register is kept as it came: see [`Unreadable`](crate::Unreadable).)
+    /// A key or an element is not of the type that this side's schema gives it, or something that the cluster says of itself is
+    /// of a type that this release does not know. Bring both sides to one schema. (A value of a register is kept as it came:
+    /// see [`Unreadable`](crate::Unreadable).)
     Value {
         /// Where the value begins.
         at: usize,
@@ -157,7 +158,7 @@ impl fmt::Display for DecodeError {
             ),
             Self::Value { at, reason } => write!(
                 f,
-                "the peer's key or element at byte {at} is not of the type of this side's schema ({reason}); \
+                "what the peer has at byte {at} is not of the type of this side's schema ({reason}); \
                  nothing changed: bring both sides to one schema, then ask again"
             ),
             Self::Trailing { at } => write!(

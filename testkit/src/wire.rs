@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::{ReplicaId, Timestamp, Value, VersionVector};
+use serde::de::IgnoredAny;
 
 use crate::oracle::{Item, Payload, Place};
 use crate::schema::Schema;
@@ -365,6 +366,17 @@ impl Reader<'_> {
         value
     }
 
+    /// A value of a register: of any type, and so perhaps none that can be told. Then its bytes stand for it.
+    fn payload(&mut self) -> Result<Value, String> {
+        let start = self.at;
+        self.value().or_else(|_| {
+            let mut rest = &self.bytes[start..];
+            rmp_serde::from_read::<_, IgnoredAny>(&mut rest).map_err(|error| error.to_string())?;
+            self.at = self.bytes.len() - rest.len();
+            Ok(Value::List(vec![Value::from("as it came"), Value::from(self.bytes[start..self.at].to_vec())]))
+        })
+    }
+
     /// A column of cells at places.
     ///
     /// # Errors
@@ -401,7 +413,7 @@ impl Reader<'_> {
         match kind {
             Cells::Values => {
                 for _ in lives() {
-                    payloads.push((Payload::Value(self.value()?), None));
+                    payloads.push((Payload::Value(self.payload()?), None));
                 }
             }
             Cells::Flags => payloads.resize(lives().count(), (Payload::On, None)),

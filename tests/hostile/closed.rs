@@ -72,6 +72,24 @@ fn closings_that_cannot_be_true_are_refused() {
 }
 
 #[test]
+fn what_the_cluster_says_of_itself_is_understood_whole_or_not_at_all() {
+    let reader = reader(99, Limits::default());
+    let id = [&[0xC4, 16][..], &1_u128.to_be_bytes()].concat();
+    let row = |bitmap: u8, value: u8| [&[bitmap, 1 << 2, 1 << 1, value][..], &id].concat();
+    let row_in_row = [&[8, 1 << 2, 1 << 2, 1 << 1, 0xC0][..], &id, &id].concat();
+    // Nothing, in place of a number, a stamp, or who a member is.
+    for (what, state) in [
+        ("members", row(1, 0xC0)),
+        ("the epoch", vec![2, 1 << 1, 0xC0]),
+        ("closed ids", row(4, 0xC0)),
+        ("forks", row_in_row),
+    ] {
+        let message = message(2, 1, SYSTEM, &[1], &state);
+        assert_eq!(reader.decode(&message.bytes()).map(drop).map_err(why), Err(Why::Value), "{what}");
+    }
+}
+
+#[test]
 fn the_head_must_say_what_follows_and_why_it_is_there() {
     let reader = reader(99, Limits::default());
     let read = |message: &Message| reader.decode(&message.bytes()).map(drop).map_err(why);

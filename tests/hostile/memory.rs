@@ -177,6 +177,23 @@ const MAPS: [Attack; 11] = [
     }),
 ];
 
+/// Values that are no texts.
+const UNREADABLE: [Attack; 3] = [
+    attack("nothing in place of texts", |len| {
+        by_numbers(len / 2, |count| [same(count, 0), nils(count)].concat())
+    }),
+    attack_by(2, "nothing in place of texts, with two marks", |len| {
+        by_numbers(len / 2, |count| [general(count, 1, 1), nils(count)].concat())
+    }),
+    attack_by(100, "a hundred siblings that are nothing each", |len| {
+        by_numbers(len / 200, |count| [general(count, 100, 0), nils(100 * count)].concat())
+    }),
+];
+
+fn nils(count: u64) -> Vec<u8> {
+    vec![0xC0; count as usize]
+}
+
 fn texts(count: u64) -> Vec<u8> {
     vec![0xA0; count as usize]
 }
@@ -454,6 +471,11 @@ fn a_set_takes_a_small_multiple_of_its_bytes() {
 #[test]
 fn a_map_of_registers_takes_a_small_multiple_of_its_bytes() {
     check::<MergeMap<u32, MvRegister<String>>>("map", &MAPS, Bound { plain: 168, with_changes: 408 });
+}
+
+#[test]
+fn values_that_cannot_be_read_take_a_multiple_of_their_bytes() {
+    check::<MergeMap<u32, MvRegister<String>>>("map", &UNREADABLE, Bound { plain: 168, with_changes: 408 });
 }
 
 #[test]

@@ -704,6 +704,7 @@ fn structs_and_fields_of_documents() {
         ("a name that is no text", of(&[4, 16, 0, 1]), Why::Value),
         ("a name that is no UTF-8", of(&[4, 16, 0, 0xA1, 0xFF]), Why::Value),
     ]);
+    kept::<Document>([("a register of an extension", of(&[4, 1, 0, 0xD4, 1, 1, 0xA0]))]);
     kept::<LwwRegister<Value>>([
         ("a map with a key that is no text", of(&[0, 0x81, 1, 1])),
         ("an extension that is no UUID", of(&[0, 0xD4, 1, 1])),

@@ -2,7 +2,7 @@
 
 use driftless::derived::{
     Before, Canonical, DecodeError, Decoder, Encoder, Events, Frontier, Marks, Merging, Path, Pruning,
-    Renamer, Repairing, Schema as Shape, Since, Sinking, Splitter, Step,
+    Renamer, Repairing, Schema as Shape, Since, Sinking, Splitter, Step, Unreadable,
 };
 use driftless::{Crdt, Flag, Writer};
 use driftless_testkit::oracle::{Live, Place};
@@ -114,6 +114,8 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
     fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
         self.0.repair(&mut theirs.0, repairing, path);
     }
+
+    fn find_unreadable(&self, _: &mut Unreadable, _: &Path<'_>) {}
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {
         Self(self.0.split(splitter))

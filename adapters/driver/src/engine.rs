@@ -134,6 +134,8 @@ pub(crate) struct Engine<S: Crdt> {
     concerns: BTreeMap<ConcernId, oneshot::Sender<Result<Holders, Holders>>>,
     commits: Vec<Commit>,
     is_untold: bool,
+    /// Whether there was a value that this release cannot read.
+    has_unreadable: bool,
     is_repaired: bool,
     /// What was last offered to the storing thread.
     offered_seq: u64,
@@ -171,6 +173,7 @@ impl<S: Crdt> Engine<S> {
             concerns: BTreeMap::new(),
             commits: Vec::new(),
             is_untold: false,
+            has_unreadable: false,
             is_repaired: false,
             offered_seq: 0,
             offered_vector,
@@ -627,6 +630,7 @@ impl<S: Crdt> Engine<S> {
             id: self.endpoint.replica().id(),
             commits: std::mem::take(&mut self.commits),
             is_untold: std::mem::take(&mut self.is_untold),
+            has_unreadable: self.has_unreadable,
             is_repaired: std::mem::take(&mut self.is_repaired),
         });
         for awaited in std::mem::take(&mut self.awaited) {
@@ -738,7 +742,13 @@ impl<S: Crdt> Engine<S> {
     }
 
     fn look_at_unreadable(&mut self, found: &Unreadable) {
-        if !found.is_empty() {
+        if found.is_empty() {
+            return;
+        }
+        // While regions are upgraded one by one there may be very many: what else is to be noticed would be lost among them.
+        if std::mem::replace(&mut self.has_unreadable, true) {
+            tracing::debug!(domain = %self.name, "{found}");
+        } else {
             self.notice(format!("{found}: another release wrote them; they are passed on as they came"));
         }
     }

@@ -177,8 +177,10 @@ pub(crate) fn open<S: Crdt>(
         last = last.max(newest);
     }
     let mut identity = succeeding(former.as_ref(), node, domain, fresh, last);
-    if config.feed_bytes.is_none() {
-        // What changes from here on is not in the feed.
+    let has_unreadable = !replica.unreadable().is_empty();
+    let is_read_anew = std::mem::replace(&mut identity.has_unreadable, has_unreadable) || has_unreadable;
+    if config.feed_bytes.is_none() || is_read_anew {
+        // What changes from here on is not in the feed; or what changed when another release opened the store is not.
         identity.forget_runs();
     }
     let loaded_vector = replica.vector();
@@ -222,6 +224,7 @@ fn succeeding(
         id,
         opened: 0,
         feed_floor: Place::default(),
+        has_unreadable: false,
         last,
         runs: Vec::new(),
     });

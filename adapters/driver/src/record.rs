@@ -9,7 +9,7 @@
 //! tag 2     message: a delta as `Delta::encode` or `Delta::into_chunks` wrote it; chunks stand one after the other
 //!
 //! identity  cluster (16) · member (16) · id (16) · opened (u64) · feed floor (u64) · last place (u64)
-//!           · length of the domain's name (u8) · the name
+//!           · length of the domain's name, and 128 more if values were held that the writer could not read (u8) · the name
 //!           · for each run, up to the end of the part: tag (16) · after (u64)
 //! ```
 //!
@@ -27,6 +27,9 @@ pub const VERSION: u8 = 1;
 
 const IDENTITY: u8 = 1;
 const MESSAGE: u8 = 2;
+
+/// Beside the length of a name, which has at most 64 bytes: whether values were held that could not be read.
+const UNREADABLE: u8 = 0x80;
 
 /// What stands in a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Identity {
     pub opened: u64,
     /// The feed can be read after places from here on; what came before is not complete.
     pub feed_floor: Place,
+    /// Whether it held values that the release which wrote this could not read: another may read them.
+    pub has_unreadable: bool,
     /// The last place that was taken when this was written.
     pub last: Place,
     /// Who wrote the feed from which place on, oldest first: by that a cursor of another copy of this store is told from ours.
@@ -179,7 +184,7 @@ impl Identity {
         bytes.extend_from_slice(&self.feed_floor.0.to_be_bytes());
         bytes.extend_from_slice(&self.last.0.to_be_bytes());
         // A name has at most 64 bytes.
-        bytes.push(self.domain.len() as u8);
+        bytes.push(self.domain.len() as u8 | if self.has_unreadable { UNREADABLE } else { 0 });
         bytes.extend_from_slice(self.domain.as_bytes());
         for run in &self.runs {
             bytes.extend_from_slice(run.tag.uuid().as_bytes());
@@ -198,14 +203,15 @@ impl Identity {
         let last = Place(number(rest, "the last place")?);
         let [length] = take::<1>(rest, "the length of a name")?;
         let wrong_name = RecordError::Expected { what: "a name" };
-        let name = rest.split_off(..usize::from(length)).ok_or(wrong_name.clone())?;
+        let has_unreadable = length & UNREADABLE > 0;
+        let name = rest.split_off(..usize::from(length & !UNREADABLE)).ok_or(wrong_name.clone())?;
         let domain = std::str::from_utf8(name).map_err(|_| wrong_name)?.to_owned();
         let mut runs = Vec::new();
         while !rest.is_empty() {
             let tag = id(rest, "the tag of a run")?;
             runs.push(Run { tag, after: Place(number(rest, "where a run begins")?) });
         }
-        Ok(Self { cluster, domain, member, id: written_as, opened, feed_floor, last, runs })
+        Ok(Self { cluster, domain, member, id: written_as, opened, feed_floor, has_unreadable, last, runs })
     }
 }
 
@@ -235,6 +241,7 @@ mod tests {
             id: ReplicaId::from_u128(7),
             opened: 3,
             feed_floor: Place(5),
+            has_unreadable: false,
             last: Place(9),
             runs: vec![
                 Run { tag: ReplicaId::from_u128(6), after: Place(0) },
@@ -270,6 +277,9 @@ mod tests {
         let identity =
             [id(0xc1), id(0xe1), id(7), number(3), number(5), number(9), "057573657273".to_owned()];
         let runs = [id(6), number(0), id(7), number(9)];
+        let unread = Identity { has_unreadable: true, ..self::identity() };
+        let record = Writing::new().identity(&unread).finish();
+        assert_eq!(parts(&record), Ok(vec![Part::Identity(unread)]));
         let expected = ["01".to_owned(), "01".to_owned(), number(126), identity.concat(), runs.concat()];
         assert_eq!(hex, expected.concat() + "02" + &number(3) + "616263");
     }

@@ -38,6 +38,8 @@ pub(crate) struct Offer<S> {
     pub(crate) commits: Vec<Commit>,
     /// Whether something changed that cannot be told change by change.
     pub(crate) is_untold: bool,
+    /// Whether there was a value that this release cannot read.
+    pub(crate) has_unreadable: bool,
     /// Whether rows changed without an event: what goes on from what is on disk would not hold them.
     pub(crate) is_repaired: bool,
 }
@@ -45,10 +47,11 @@ pub(crate) struct Offer<S> {
 impl<S> Offer<S> {
     /// This one after another that was not put on disk.
     fn after(mut self, earlier: Option<Self>) -> Self {
-        if let Some(Self { mut commits, is_untold, is_repaired, .. }) = earlier {
+        if let Some(Self { mut commits, is_untold, has_unreadable, is_repaired, .. }) = earlier {
             commits.append(&mut self.commits);
             self.commits = commits;
             self.is_untold |= is_untold;
+            self.has_unreadable |= has_unreadable;
             self.is_repaired |= is_repaired;
         }
         self
@@ -387,13 +390,19 @@ impl<S: Crdt> Storing<S> {
         }
         let message = delta.encode().map_err(|error| Failed::Encode(error.to_string()))?;
         let mut writing = Writing::new();
-        let mut identity = None;
-        if offer.is_untold && self.config.feed_bytes.is_some() {
-            // Whoever has seen the feed up to here cannot go on from there.
-            let floor = Place(self.last.0.saturating_add(1));
-            let told = Identity { feed_floor: floor, last: self.last, ..self.identity.clone() };
-            writing = writing.identity(&told);
-            identity = Some(told);
+        let is_untold = offer.is_untold && self.config.feed_bytes.is_some();
+        let has_unreadable = offer.has_unreadable && !self.identity.has_unreadable;
+        let identity = (is_untold || has_unreadable).then(|| {
+            let mut told = Identity { last: self.last, ..self.identity.clone() };
+            if is_untold {
+                // Whoever has seen the feed up to here cannot go on from there.
+                told.feed_floor = Place(self.last.0.saturating_add(1));
+            }
+            told.has_unreadable |= has_unreadable;
+            told
+        });
+        if let Some(told) = &identity {
+            writing = writing.identity(told);
         }
         let record = writing.message(&message).finish();
         let feed = match &offer.commits[..] {
@@ -430,6 +439,7 @@ impl<S: Crdt> Storing<S> {
         self.give_up_staging();
         let mut identity = self.identity.clone();
         identity.begin_run(offer.id, self.last);
+        identity.has_unreadable |= offer.has_unreadable;
         if offer.is_untold || !offer.commits.is_empty() {
             // They cannot be put on disk in one step with it: whoever has seen the feed up to here cannot go on from there.
             identity.forget_runs();

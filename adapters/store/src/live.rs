@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 
 use driftless::{
-    Change, Config, Crdt, Limits, MergeError, PathItem, PendingDelta, Replica, ReplicaId, VersionVector,
+    Change, Config, Crdt, Limits, MergeError, PathItem, PendingDelta, Replica, ReplicaId, Unreadable,
+    VersionVector,
 };
 use driftless_node::record::{Part, RecordError, parts};
 use driftless_node::store::StoreError;
@@ -44,6 +45,9 @@ pub enum LiveError {
         /// Why.
         error: MergeError,
     },
+    /// Caller: values are of other types than this type of the state has, and would be left out. Read the store with the type
+    /// that wrote them.
+    Unreadable(Unreadable),
     /// Bytes: a checkpoint has no end.
     Incomplete,
     /// What the lines are written to.
@@ -60,6 +64,10 @@ impl fmt::Display for LiveError {
                 "record {index} of the store cannot be merged ({error}); \
                  nothing changed: read it with the type of state that wrote it"
             ),
+            Self::Unreadable(found) => write!(
+                f,
+                "the store holds {found}; nothing changed: read it with the type of state that wrote it"
+            ),
             Self::Incomplete => f.write_str(
                 "the bytes of the store hold a part of a checkpoint and not its end; \
                  nothing changed: restore a backup",
@@ -75,7 +83,7 @@ impl std::error::Error for LiveError {
             Self::Store(error) => Some(error),
             Self::Record { error, .. } => Some(error),
             Self::Merge { error, .. } => Some(error),
-            Self::Incomplete => None,
+            Self::Incomplete | Self::Unreadable(_) => None,
             Self::Io(error) => Some(error),
         }
     }
@@ -141,7 +149,11 @@ impl Contents {
         let all = stored.delta_since(&VersionVector::new());
         let now_ms = all.to().newest().millis();
         let merged = shown.merge(now_ms, all).map_err(|error| LiveError::Merge { index, error })?;
-        Ok(merged.changes)
+        if merged.unreadable.is_empty() {
+            Ok(merged.changes)
+        } else {
+            Err(LiveError::Unreadable(merged.unreadable))
+        }
     }
 
     /// Writes all that is live as lines of JSON, of a store whose state is of the type `S`. Returns how many lines there are.

@@ -148,3 +148,24 @@ async fn the_records_of_a_node_are_shown_and_read_by_row() {
         other.open::<Visits>(DomainName::new("orders").unwrap(), store, DomainConfig::default()).await;
     assert!(matches!(opened, Err(OpenError::OtherStore { .. })), "it is the store of another domain");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_not_read_with_a_type_that_cannot_read_all_of_them() {
+    type Names = MergeMap<u8, LwwRegister<String>>;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("eu");
+    let node = Node::new(NodeConfig::new(Uuid::from_u128(0xc1), "eu"));
+    let store = FileStore::open(&path).unwrap();
+    let domain = DomainName::new("names").unwrap();
+    let names = node.open::<Names>(domain, store, DomainConfig::default()).await.unwrap();
+    names.write(|names| names.update(&7, |name| name.set("Ada"))).await.unwrap();
+    let contents = Contents::open(&path).unwrap();
+    assert_eq!(contents.live::<Names>().unwrap().len(), 1);
+    let refused = contents.live::<MergeMap<u8, LwwRegister<u32>>>().unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the store holds 1 value that this release cannot read, at 7; \
+         nothing changed: read it with the type of state that wrote it"
+    );
+    node.shutdown().await.unwrap();
+}

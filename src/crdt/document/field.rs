@@ -279,8 +279,16 @@ impl Field {
     }
 
     fn to_value(&self) -> Option<Value> {
-        Some(match self.nodes.iter().find(|node| node.is_live())? {
+        self.nodes.iter().filter(|node| node.is_live()).find_map(Node::to_value)
+    }
+}
+
+impl Node {
+    /// What is live, as far as it can be read.
+    fn to_value(&self) -> Option<Value> {
+        Some(match self {
             Node::Register(register) => register.latest()?.clone(),
+            Node::Values(values) if values.all().len() == 0 => return None,
             Node::Values(values) => Value::List(values.distinct().into_iter().cloned().collect()),
             Node::Set(set) => {
                 let mut elements: Vec<_> = set.iter().cloned().collect();

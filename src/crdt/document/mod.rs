@@ -228,7 +228,8 @@ impl Document {
         map.get(name.as_ref())
     }
 
-    /// The value of the register at a path, written last. `None` if there is no register, or the path is empty.
+    /// The value of the register at a path, written last. `None` if there is no register, or the path is empty, or it holds
+    /// [nothing that can be read](LwwRegister::unreadable).
     pub fn get<P: AsRef<str>>(&self, path: &[P]) -> Option<&Value> {
         self.register(path)?.latest()
     }

@@ -90,6 +90,8 @@ fn can_be_mistaken(from: &VersionVector, to: &VersionVector, known: &VersionVect
 fn ordered(mut done: Result<Merged, MergeError>) -> Result<Merged, MergeError> {
     if let Ok(merged) = &mut done {
         merged.changes.sort_by_cached_key(|change| format!("{:?}", change.path));
+        // Of which the first are named.
+        merged.unreadable.places.clear();
     }
     done
 }

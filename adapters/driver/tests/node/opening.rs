@@ -63,10 +63,11 @@ async fn a_store_of_another_release_opens_and_what_cannot_be_read_is_named_and_k
     eu.count("kettle", 3).await;
     let named = eu.shop.write(|shop| shop.names().update(&7, |name| name.set("Kettle"))).await;
     named.expect("it is made");
+    let (_, of_new) = eu.shop.feed_start().await.expect("it has a feed");
 
     // A peer of the other release is told, and holds all else.
-    let other = Node::new(node_config("us"));
-    let shop = other.open::<NumberedShop>(name("shop"), MemoryStore::new(), quick()).await.expect("it opens");
+    let (other, other_disk) = (Node::new(node_config("us")), MemoryStore::new());
+    let shop = other.open::<NumberedShop>(name("shop"), other_disk.clone(), quick()).await.expect("it opens");
     let wire = connect(&eu.node, &other);
     let counted = |shop: &NumberedShop| shop.stock.get("kettle").map_or(0, Counter::value);
     eventually("the rest is there", || counted(&shop.read()) == 3 && shop.read().names.contains_key(&7))
@@ -74,7 +75,9 @@ async fn a_store_of_another_release_opens_and_what_cannot_be_read_is_named_and_k
     let is_named =
         |status: &DomainStatus| status.notices.iter().any(|notice| notice.text.contains("names.7"));
     assert!(is_named(&shop.status().await.expect("it runs")));
+    let (_, of_other) = shop.feed_start().await.expect("it has a feed");
     drop(wire);
+    other.shutdown().await.expect("all is stored");
     eu.node.shutdown().await.expect("all is stored");
 
     // The step back of a release, and the next one forward.
@@ -82,10 +85,24 @@ async fn a_store_of_another_release_opens_and_what_cannot_be_read_is_named_and_k
     let shop = before.open::<NumberedShop>(name("shop"), disk.clone(), quick()).await.expect("it opens");
     assert!(is_named(&shop.status().await.expect("it runs")));
     assert_eq!((counted(&shop.read()), shop.read().unreadable().values), (3, 1));
+    // What a value reads as is another thing now, and no change in the feed says so: it begins anew.
+    assert_eq!(shop.feed(of_new).next().await.err(), Some(FeedError::Elsewhere { cursor: of_new }));
+    let (_, of_old) = shop.feed_start().await.expect("it has a feed");
     before.shutdown().await.expect("all is stored");
     let eu = open("eu", &disk).await;
     let name = eu.shop.read().names.get(&7).and_then(|name| name.latest().cloned());
     assert_eq!(name.as_deref(), Some("Kettle"));
+    assert_eq!(eu.shop.feed(of_old).next().await.err(), Some(FeedError::Elsewhere { cursor: of_old }));
+    // So it does where it came by a merge, and nothing but that was said of it.
+    let us = open("us", &other_disk).await;
+    assert_eq!(us.shop.feed(of_other).next().await.err(), Some(FeedError::Elsewhere { cursor: of_other }));
+    // From then on it goes on.
+    let (_, cursor) = us.shop.feed_start().await.expect("it has a feed");
+    us.node.shutdown().await.expect("all is stored");
+    let us = open("us", &other_disk).await;
+    us.count("kettle", 1).await;
+    let mut feed = us.shop.feed(cursor);
+    assert!(!feed.next().await.expect("it goes on").commits.is_empty());
 }
 
 #[tokio::test]
