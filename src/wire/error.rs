@@ -158,7 +158,7 @@ impl fmt::Display for DecodeError {
             ),
             Self::Value { at, reason } => write!(
                 f,
-                "what the peer has at byte {at} is not of the type of this side's schema ({reason}); \
+                "the peer's data at byte {at} is not of the type of this side's schema ({reason}); \
                  nothing changed: bring both sides to one schema, then ask again"
             ),
             Self::Trailing { at } => write!(
