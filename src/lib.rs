@@ -124,6 +124,7 @@ pub use crdt::map::entries::Entries;
 pub use crdt::prints::RowPrint;
 pub use crdt::register::{LwwRegister, MvRegister};
 pub use crdt::set::{Elements, OrSet};
+pub use crdt::unknown::UnknownFields;
 pub use crdt::unreadable::Unreadable;
 pub use crdt::value::{Float, Value};
 pub use crdt::write::Writer;
@@ -174,6 +175,7 @@ pub mod derived {
     pub use crate::wire::encode::Encoder;
     pub use crate::wire::error::DecodeError;
     pub use crate::wire::events::Events;
+    pub use crate::wire::shape::Shape;
 }
 
 #[cfg(any(doc, doctest))]

@@ -6,7 +6,7 @@ use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Error, Fields, Generics, Visibility, parse_quote_spanned};
+use syn::{Attribute, Data, DeriveInput, Error, Fields, Generics, Type, Visibility, parse_quote_spanned};
 
 /// The fields that are present stand as bits in one integer.
 const MAX_FIELDS: usize = 64;
@@ -20,6 +20,8 @@ pub(crate) struct Input<'a> {
     /// With a bound for each field type that depends on a parameter.
     pub(crate) bounded: Generics,
     pub(crate) fields: Vec<Field<'a>>,
+    /// The field that keeps those that other releases have, if the struct is open.
+    pub(crate) unknown: Option<Field<'a>>,
 }
 
 /// One field of it.
@@ -40,14 +42,20 @@ pub(crate) struct Field<'a> {
 
 impl<'a> Input<'a> {
     pub(crate) fn new(input: &'a DeriveInput) -> syn::Result<Self> {
-        let fields = fields_of(input)?;
+        let (fields, unknown) = fields_of(input)?;
         Ok(Self {
             visibility: &input.vis,
             name: &input.ident,
             generics: &input.generics,
             bounded: bounded(input, &fields),
             fields,
+            unknown,
         })
+    }
+
+    /// The fields, with the one that keeps others.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Field<'a>> {
+        self.fields.iter().chain(&self.unknown)
     }
 }
 
@@ -58,7 +66,16 @@ impl Field<'_> {
     }
 }
 
-fn fields_of(input: &DeriveInput) -> syn::Result<Vec<Field<'_>>> {
+/// Whether a field of this type keeps those that other releases have: it is told by the last name of its type.
+fn keeps_unknown(field: &syn::Field) -> bool {
+    let Type::Path(path) = &field.ty else {
+        return false;
+    };
+    path.path.segments.last().is_some_and(|last| last.ident == "UnknownFields")
+}
+
+/// The fields, and the one that keeps others.
+fn fields_of<'a>(input: &'a DeriveInput) -> syn::Result<(Vec<Field<'a>>, Option<Field<'a>>)> {
     let name = &input.ident;
     let refuse = |reason: String| Err(Error::new(name.span(), reason));
     let fields = match &input.data {
@@ -76,14 +93,19 @@ fn fields_of(input: &DeriveInput) -> syn::Result<Vec<Field<'_>>> {
             );
         }
     };
-    if fields.is_empty() {
+    let known = fields.iter().filter(|field| !keeps_unknown(field)).count();
+    if known == 0 {
         return refuse("a struct without fields has nothing to merge: give it a field".into());
     }
-    if fields.len() > MAX_FIELDS {
+    if known > MAX_FIELDS {
         return refuse(format!(
-            "a struct can have at most {MAX_FIELDS} fields, not {}: group some into a struct of their own",
-            fields.len()
+            "a struct can have at most {MAX_FIELDS} fields, not {known}: group some into a struct of their own"
         ));
+    }
+    if fields.len() > known + 1 {
+        return refuse(
+            "one field of type `UnknownFields` keeps all that are unknown: leave the others out".into(),
+        );
     }
     let Fields::Named(fields) = fields else {
         return refuse(format!(
@@ -93,7 +115,8 @@ fn fields_of(input: &DeriveInput) -> syn::Result<Vec<Field<'_>>> {
     };
     let (_, types, _) = input.generics.split_for_impl();
     let whole = quote!(#name #types);
-    let fields = fields.named.iter().zip(0_u32..).filter_map(|(field, number)| {
+    let (unknown, known): (Vec<_>, Vec<_>) = fields.named.iter().partition(|field| keeps_unknown(field));
+    let field_of = |(field, number): (&'a syn::Field, u32)| {
         let ident = field.ident.as_ref()?;
         let ty = without_self(field.ty.to_token_stream(), &whole);
         Some(Field {
@@ -105,8 +128,10 @@ fn fields_of(input: &DeriveInput) -> syn::Result<Vec<Field<'_>>> {
             ty,
             number,
         })
-    });
-    Ok(fields.collect())
+    };
+    // It has no number: those behind it keep theirs whether it stands before or behind them.
+    let unknown = unknown.into_iter().zip(known.len() as u32..).find_map(field_of);
+    Ok((known.into_iter().zip(0..).filter_map(field_of).collect(), unknown))
 }
 
 fn without_self(tokens: TokenStream, whole: &TokenStream) -> TokenStream {

@@ -35,17 +35,34 @@ fn each(input: &Input<'_>, code: impl Fn(&Field<'_>) -> TokenStream) -> Vec<Toke
     input.fields.iter().map(code).collect()
 }
 
+/// The same, for the field that keeps others, too.
+fn all(input: &Input<'_>, code: impl Fn(&Field<'_>) -> TokenStream) -> Vec<TokenStream> {
+    input.all().map(code).collect()
+}
+
+/// As [`all`], with the path to the field: those that are kept stand beside the others, so the path to what keeps them is that to
+/// the struct.
+fn all_at(input: &Input<'_>, code: impl Fn(&Field<'_>, TokenStream) -> TokenStream) -> Vec<TokenStream> {
+    let known = input.fields.iter().map(|field| {
+        let Field { number, name, .. } = field;
+        code(field, code!(&::driftless::derived::Path::field(path, #number, #name)))
+    });
+    known.chain(input.unknown.iter().map(|field| code(field, code!(path)))).collect()
+}
+
 fn handle_and_reading(input: &Input<'_>) -> TokenStream {
     let handle = handle::name(input);
     let lifetime = handle::lifetime(input.generics);
     let generics = handle::generics(input.generics);
     let (_, types, _) = generics.split_for_impl();
-    let bottom = each(input, |Field { ident, of, .. }| code!(#ident: #of::bottom()));
-    let fork = each(input, |Field { ident, of, .. }| code!(#ident: #of::fork(&self.#ident)));
-    let is_live = each(input, |Field { ident, of, .. }| code!(#of::is_live(&self.#ident)));
-    let is_bottom = each(input, |Field { ident, of, .. }| code!(#of::is_bottom(&self.#ident)));
+    let bottom = all(input, |Field { ident, of, .. }| code!(#ident: #of::bottom()));
+    let fork = all(input, |Field { ident, of, .. }| code!(#ident: #of::fork(&self.#ident)));
+    let is_live = all(input, |Field { ident, of, .. }| code!(#of::is_live(&self.#ident)));
+    let is_bottom = all(input, |Field { ident, of, .. }| code!(#of::is_bottom(&self.#ident)));
     code! {
         type Mut<#lifetime> = #handle #types;
+
+        const SHAPE: ::driftless::derived::Shape = ::driftless::derived::Shape::STRUCT;
 
         fn bottom() -> Self {
             Self { #(#bottom),* }
@@ -70,23 +87,23 @@ fn handle_and_reading(input: &Input<'_>) -> TokenStream {
 }
 
 fn merging_and_undoing(input: &Input<'_>) -> TokenStream {
-    let join = each(input, |Field { ident, of, number, name, .. }| {
+    let join = all_at(input, |Field { ident, of, .. }, inner| {
         code! {
             if absence_speaks || !#of::is_bottom(&theirs.#ident) {
-                let inner = ::driftless::derived::Path::field(path, #number, #name);
-                #of::join(&mut self.#ident, &mut theirs.#ident, merging, &inner);
+                #of::join(&mut self.#ident, &mut theirs.#ident, merging, #inner);
             }
         }
     });
-    let sink = each(input, |Field { ident, of, number, name, .. }| {
-        code! {
-            let inner = ::driftless::derived::Path::field(path, #number, #name);
-            #of::sink(&mut self.#ident, sinking, &inner);
-        }
-    });
+    let sink =
+        all_at(input, |Field { ident, of, .. }, inner| code!(#of::sink(&mut self.#ident, sinking, #inner);));
     let undo = each(input, |Field { ident, of, number, .. }| {
         code! {
             ::core::option::Option::Some((#number, rest)) => #of::undo(&mut self.#ident, rest, before),
+        }
+    });
+    let undo_others = input.unknown.iter().map(|Field { ident, of, .. }| {
+        code! {
+            ::core::option::Option::Some(_) => #of::undo(&mut self.#ident, steps, before),
         }
     });
     code! {
@@ -112,6 +129,7 @@ fn merging_and_undoing(input: &Input<'_>) -> TokenStream {
         fn undo(&mut self, steps: &[u32], before: &mut ::driftless::derived::Before) {
             match steps.split_first() {
                 #(#undo)*
+                #(#undo_others)*
                 step => ::core::unreachable!("an undo record leads to a field of its struct, not to {step:?}"),
             }
         }
@@ -119,12 +137,10 @@ fn merging_and_undoing(input: &Input<'_>) -> TokenStream {
 }
 
 fn renaming(input: &Input<'_>) -> TokenStream {
-    let rename = each(input, |Field { ident, of, number, name, .. }| {
-        code! {
-            let inner = ::driftless::derived::Path::field(path, #number, #name);
-            #of::rename(&mut self.#ident, renamer, &inner);
-        }
-    });
+    let rename = all_at(
+        input,
+        |Field { ident, of, .. }, inner| code!(#of::rename(&mut self.#ident, renamer, #inner);),
+    );
     let lay = each(input, |Field { ident, of, number, .. }| {
         code! {
             if step.is_field(#number) {
@@ -132,6 +148,8 @@ fn renaming(input: &Input<'_>) -> TokenStream {
             }
         }
     });
+    let lay_others =
+        input.unknown.iter().map(|Field { ident, of, .. }| code!(#of::lay(&mut self.#ident, way, seed);));
     code! {
         fn rename(
             &mut self,
@@ -145,22 +163,23 @@ fn renaming(input: &Input<'_>) -> TokenStream {
             if let ::core::option::Option::Some((step, rest)) = way.split_first() {
                 #(#lay)*
             }
+            #(#lay_others)*
         }
     }
 }
 
 fn delta(input: &Input<'_>) -> TokenStream {
-    let locals: Vec<_> = input.fields.iter().map(Field::local).collect();
-    let raise_marks = each(input, |Field { ident, of, .. }| code!(#of::raise_marks(&self.#ident, marks);));
-    let since = each(input, |Field { ident, of, .. }| code!(#of::since(&self.#ident, since)));
-    let whole = each(input, |field @ Field { ident, of, .. }| {
+    let locals: Vec<_> = input.all().map(Field::local).collect();
+    let raise_marks = all(input, |Field { ident, of, .. }| code!(#of::raise_marks(&self.#ident, marks);));
+    let since = all(input, |Field { ident, of, .. }| code!(#of::since(&self.#ident, since)));
+    let whole = all(input, |field @ Field { ident, of, .. }| {
         let local = field.local();
         code!(#ident: #local.unwrap_or_else(|| #of::bottom()))
     });
-    let shows = each(input, |Field { ident, of, .. }| code!(#of::shows(&self.#ident, seen)));
-    let prune = each(input, |Field { ident, of, .. }| code!(#of::prune(&mut self.#ident, pruning)));
+    let shows = all(input, |Field { ident, of, .. }| code!(#of::shows(&self.#ident, seen)));
+    let prune = all(input, |Field { ident, of, .. }| code!(#of::prune(&mut self.#ident, pruning)));
     // A chunk must not be filled by what holds nothing, or a transfer would never end.
-    let split = each(input, |Field { ident, of, .. }| {
+    let split = all(input, |Field { ident, of, .. }| {
         code! {
             #ident: if splitter.is_full() || #of::is_bottom(&self.#ident) {
                 #of::bottom()
@@ -169,12 +188,13 @@ fn delta(input: &Input<'_>) -> TokenStream {
             }
         }
     });
-    let append = each(input, |Field { ident, of, .. }| code!(#of::append(&mut self.#ident, next.#ident);));
+    let append = all(input, |Field { ident, of, .. }| code!(#of::append(&mut self.#ident, next.#ident);));
     let describe = each(input, |Field { of, name, .. }| code!((#name, #of::describe)));
-    let row_count = each(input, |Field { ident, of, .. }| code!(#of::row_count(&self.#ident)));
+    let is_open = input.unknown.is_some();
+    let row_count = all(input, |Field { ident, of, .. }| code!(#of::row_count(&self.#ident)));
     code! {
         fn describe(schema: &mut ::driftless::derived::Schema) {
-            schema.fields::<Self>(&[#(#describe),*]);
+            schema.fields::<Self>(#is_open, &[#(#describe),*]);
         }
 
         fn row_count(&self) -> usize {
@@ -213,16 +233,32 @@ fn delta(input: &Input<'_>) -> TokenStream {
 }
 
 fn bytes(input: &Input<'_>) -> TokenStream {
+    let note = all(input, |Field { ident, of, .. }| code!(#of::note_events(&self.#ident, events);));
+    let form = match &input.unknown {
+        None => closed_bytes(input),
+        Some(unknown) => open_bytes(input, unknown),
+    };
+    code! {
+        fn note_events(&self, events: &mut ::driftless::derived::Events) {
+            #(#note)*
+        }
+
+        #form
+    }
+}
+
+/// Bytes of a struct of which all fields are known.
+fn closed_bytes(input: &Input<'_>) -> TokenStream {
     let bitmap = each(
         input,
         |Field { ident, of, number, .. }| code!((u64::from(!#of::is_bottom(&whole.#ident)) << #number)),
     );
-    let note = each(input, |Field { ident, of, .. }| code!(#of::note_events(&self.#ident, events);));
     let encode = each(input, |Field { ident, ty, of, number, .. }| {
         code! {
             let present = column.iter().zip(&bitmaps).filter(|(_, bitmap)| **bitmap >> #number & 1 == 1);
             let present: ::std::vec::Vec<&#ty> = present.map(|(whole, _)| &whole.#ident).collect();
             if !present.is_empty() {
+                encoder.field(#of::SHAPE);
                 #of::encode(&present, encoder);
             }
         }
@@ -232,6 +268,7 @@ fn bytes(input: &Input<'_>) -> TokenStream {
         code! {
             let count = bitmaps.iter().filter(|bitmap| **bitmap >> #number & 1 == 1).count();
             let mut #local = if count > 0 {
+                decoder.field(#number, #of::SHAPE)?;
                 #of::decode(count, held.map(|held| &held.#ident), decoder)?
             } else {
                 ::std::vec::Vec::new()
@@ -258,10 +295,6 @@ fn bytes(input: &Input<'_>) -> TokenStream {
     });
     let known = u64::MAX >> (u64::BITS as usize - input.fields.len());
     code! {
-        fn note_events(&self, events: &mut ::driftless::derived::Events) {
-            #(#note)*
-        }
-
         fn encode(column: &[&Self], encoder: &mut ::driftless::derived::Encoder) {
             let bitmaps: ::std::vec::Vec<u64> = column.iter().map(|whole| #(#bitmap)|*).collect();
             encoder.ints(&bitmaps);
@@ -301,29 +334,101 @@ fn bytes(input: &Input<'_>) -> TokenStream {
     }
 }
 
+/// Bytes of a struct that keeps fields that are not known.
+fn open_bytes(input: &Input<'_>, Field { ident: unknown, of: open, .. }: &Field<'_>) -> TokenStream {
+    let first_unknown = input.fields.len() as u32;
+    let bitmap = each(
+        input,
+        |Field { ident, of, number, .. }| code!((u64::from(!#of::is_bottom(&whole.#ident)) << #number)),
+    );
+    let encode = each(input, |Field { ident, ty, number, .. }| {
+        code! {
+            let field: ::std::vec::Vec<&#ty> = column.iter().map(|whole| &whole.#ident).collect();
+            ::driftless::UnknownFields::encode_field(#number, &field, &unknown, encoder);
+        }
+    });
+    let decode = each(input, |field @ Field { ident, ty, number, .. }| {
+        let local = field.local();
+        code! {
+            let held_field = held.map(|held| &held.#ident);
+            let mut #local = ::driftless::UnknownFields::decode_field::<#ty>(
+                #number, &bitmaps, held_field, &mut unknown, decoder,
+            )?
+            .into_iter();
+        }
+    });
+    let put = each(input, |field @ Field { ident, of, .. }| {
+        let local = field.local();
+        code!(#ident: #local.next().flatten().unwrap_or_else(#of::bottom))
+    });
+    let live = each(
+        input,
+        |Field { ident, of, number, .. }| code!((u64::from(#of::is_live(&self.#ident)) << #number)),
+    );
+    let canonical = each(
+        input,
+        |Field { ident, number, .. }| code!(self.#unknown.canonical_field(#number, &self.#ident, canonical);),
+    );
+    code! {
+        fn encode(column: &[&Self], encoder: &mut ::driftless::derived::Encoder) {
+            let outer = encoder.set_open(true);
+            let unknown: ::std::vec::Vec<&::driftless::UnknownFields> =
+                column.iter().map(|whole| &whole.#unknown).collect();
+            let bitmaps: ::std::vec::Vec<u64> =
+                column.iter().map(|whole| #(#bitmap |)* whole.#unknown.bitmap()).collect();
+            encoder.ints(&bitmaps);
+            #(#encode)*
+            ::driftless::UnknownFields::encode_from(#first_unknown, &unknown, encoder);
+            encoder.set_open(outer);
+        }
+
+        fn decode(
+            count: usize,
+            held: ::core::option::Option<&Self>,
+            decoder: &mut ::driftless::derived::Decoder<'_>,
+        ) -> ::core::result::Result<::std::vec::Vec<Self>, ::driftless::derived::DecodeError> {
+            if count == 0 {
+                return ::core::result::Result::Ok(::std::vec::Vec::new());
+            }
+            decoder.nested(|decoder| {
+                let outer = decoder.set_open(true);
+                let bitmaps = decoder.ints(count)?;
+                let mut unknown: ::std::vec::Vec<::driftless::UnknownFields> =
+                    bitmaps.iter().map(|_| #open::bottom()).collect();
+                #(#decode)*
+                ::driftless::UnknownFields::decode_from(#first_unknown, &bitmaps, &mut unknown, decoder)?;
+                decoder.set_open(outer);
+                let put = |unknown: ::driftless::UnknownFields| Self { #(#put,)* #unknown: unknown };
+                ::core::result::Result::Ok(unknown.into_iter().map(put).collect())
+            })
+        }
+
+        fn canonical(&self, canonical: &mut ::driftless::derived::Canonical<'_>) {
+            canonical.uint(#(#live |)* self.#unknown.live());
+            #(#canonical)*
+            self.#unknown.canonical_from(#first_unknown, canonical);
+        }
+    }
+}
+
 fn audit(input: &Input<'_>) -> TokenStream {
-    let inner = |number: &u32, name: &str| code!(&::driftless::derived::Path::field(path, #number, #name));
-    let prints = each(input, |Field { ident, of, number, name, .. }| {
-        let inner = inner(number, name);
-        code!(#of::prints(&self.#ident, prints, #inner);)
-    });
-    let locals: Vec<_> = input.fields.iter().map(Field::local).collect();
-    let wanted = each(input, |Field { ident, of, number, name, .. }| {
-        let inner = inner(number, name);
-        code!(#of::wanted(&self.#ident, wanted, #inner))
-    });
-    let whole = each(input, |field @ Field { ident, of, .. }| {
+    let prints =
+        all_at(input, |Field { ident, of, .. }, inner| code!(#of::prints(&self.#ident, prints, #inner);));
+    let locals: Vec<_> = input.all().map(Field::local).collect();
+    let wanted =
+        all_at(input, |Field { ident, of, .. }, inner| code!(#of::wanted(&self.#ident, wanted, #inner)));
+    let whole = all(input, |field @ Field { ident, of, .. }| {
         let local = field.local();
         code!(#ident: #local.unwrap_or_else(|| #of::bottom()))
     });
-    let unreadable = each(input, |Field { ident, of, number, name, .. }| {
-        let inner = inner(number, name);
-        code!(#of::find_unreadable(&self.#ident, found, #inner);)
-    });
-    let repair = each(input, |Field { ident, of, number, name, .. }| {
-        let inner = inner(number, name);
-        code!(#of::repair(&mut self.#ident, &mut theirs.#ident, repairing, #inner);)
-    });
+    let unreadable = all_at(
+        input,
+        |Field { ident, of, .. }, inner| code!(#of::find_unreadable(&self.#ident, found, #inner);),
+    );
+    let repair = all_at(
+        input,
+        |Field { ident, of, .. }, inner| code!(#of::repair(&mut self.#ident, &mut theirs.#ident, repairing, #inner);),
+    );
     code! {
         fn prints(
             &self,

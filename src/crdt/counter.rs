@@ -30,6 +30,7 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
+use crate::wire::shape::Shape;
 
 /// What one replica has counted since it last counted from nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -275,6 +276,8 @@ impl Writer<'_, Counter> {
 
 impl Crdt for Counter {
     type Mut<'a> = Writer<'a, Self>;
+
+    const SHAPE: Shape = Shape::COUNTER;
 
     fn describe(schema: &mut Schema) {
         schema.leaf("counter");

@@ -22,6 +22,7 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
+use crate::wire::shape::Shape;
 
 /// A flag in which enabling wins over a concurrent disabling.
 ///
@@ -93,6 +94,8 @@ impl Writer<'_, Flag> {
 
 impl Crdt for Flag {
     type Mut<'a> = Writer<'a, Self>;
+
+    const SHAPE: Shape = Shape::FLAG;
 
     fn describe(schema: &mut Schema) {
         schema.leaf("flag");

@@ -28,6 +28,7 @@ pub(crate) mod schema;
 pub(crate) mod set;
 pub(crate) mod shipping;
 pub(crate) mod undo;
+pub(crate) mod unknown;
 pub(crate) mod unreadable;
 pub(crate) mod value;
 pub(crate) mod write;
@@ -55,6 +56,7 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
+use crate::wire::shape::Shape;
 
 /// A plain value that a register can hold: anything that serde can write and read back as it was.
 ///
@@ -239,6 +241,10 @@ pub trait Crdt: Sized + Send + Sync + 'static {
     /// The handle through which a transaction writes: it takes note of what was, so that an error or a panic undoes it. A
     /// [`Writer`] for the types of this crate, `UserMut<'_>` for a struct `User`.
     type Mut<'a>;
+
+    /// What others must know of it to merge it.
+    #[doc(hidden)]
+    const SHAPE: Shape;
 
     /// The state that nothing has happened to.
     #[doc(hidden)]

@@ -25,9 +25,10 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
+use crate::wire::shape::Shape;
 
 macro_rules! register {
-    ($name:ident, $kind:literal, $read:expr) => {
+    ($name:ident, $kind:literal, $shape:expr, $read:expr) => {
         impl<T> Default for $name<T> {
             fn default() -> Self {
                 Self { cell: Cell::default() }
@@ -188,6 +189,8 @@ macro_rules! register {
 
         impl<T: Datum> Crdt for $name<T> {
             type Mut<'a> = Writer<'a, Self>;
+
+            const SHAPE: Shape = $shape;
 
             fn describe(schema: &mut Schema) {
                 schema.leaf($kind);
@@ -392,7 +395,7 @@ impl<T> LwwRegister<T> {
     }
 }
 
-register!(LwwRegister, "register", |cell: &Cell<T>| cell.latest().map(Value::of));
+register!(LwwRegister, "register", Shape::REGISTER, |cell: &Cell<T>| cell.latest().map(Value::of));
 
 /// A register that reads all values written concurrently, for the application or a person to settle.
 ///
@@ -435,7 +438,7 @@ impl<T: Ord> MvRegister<T> {
     }
 }
 
-register!(MvRegister, "values", |cell: &Cell<T>| {
+register!(MvRegister, "values", Shape::VALUES, |cell: &Cell<T>| {
     let mut values: Vec<_> = cell.live().map(|(_, value)| Value::of(value)).collect();
     values.sort_unstable();
     values.dedup();

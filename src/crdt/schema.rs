@@ -4,13 +4,21 @@ use std::any::TypeId;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::wire::shape::Shape;
+
 /// So many places are described, and no more.
 const MOST: usize = 4096;
+
+/// What stands before the fields of a struct that keeps those that it does not know.
+const OPEN: &str = ".*";
+
+/// The step to the values of a map.
+const VALUES: &str = "[]";
 
 /// The name of a field, and what describes it.
 type Described = (&'static str, fn(&mut Schema));
 
-/// The shape of a state, place by place. Two replicas that exchange data must have the same, but for [appended](conflict)
+/// The shape of a state, place by place. Two replicas that exchange data must have the same, but for [appended](Comparison)
 /// fields; the types of keys and of plain values are not part of it: what a register holds may be of another type for each.
 #[doc(hidden)]
 #[derive(Debug, Default)]
@@ -32,16 +40,19 @@ impl Schema {
 
     /// The values of a map.
     pub(crate) fn values(&mut self, describe: impl FnOnce(&mut Self)) {
-        self.below("[]", describe);
+        self.below(VALUES, describe);
     }
 
-    /// The fields of a struct.
-    pub fn fields<S: 'static>(&mut self, fields: &[Described]) {
+    /// The fields of a struct, which is open or not.
+    pub fn fields<S: 'static>(&mut self, is_open: bool, fields: &[Described]) {
         let of = TypeId::of::<S>();
         if let Some(place) = self.around.iter().rev().position(|around| *around == of) {
             return self.leaf(&format!("itself, {} up", place.saturating_add(1)));
         }
         self.around.push(of);
+        if is_open {
+            self.below(OPEN, |schema| schema.leaf("open"));
+        }
         for (name, describe) in fields {
             self.below(&format!(".{name}"), describe);
         }
@@ -70,29 +81,81 @@ pub(crate) fn hash_of(places: &[String]) -> u64 {
     xxh3_64(places.join("\n").as_bytes())
 }
 
-/// The first place at which data of two shapes cannot be exchanged: what stands there on each side. A struct may have more
-/// fields on one side, after those that both have: nothing is said of them to who does not know them, until they are written.
-pub(crate) fn conflict(ours: &[String], theirs: &[String]) -> Option<(String, String)> {
-    conflict_below(ours, theirs, 0)
+/// What two shapes come to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Comparison {
+    /// The first place at which data of the two cannot be exchanged: what stands there on each side. A struct may have more
+    /// fields on one side, after those that both have: nothing is said of them to who does not know them, until they are written.
+    pub(crate) conflict: Option<(String, String)>,
+    /// Fields of open structs that are something else on each side: each keeps what it cannot read.
+    pub(crate) apart: Vec<(String, String)>,
 }
 
-/// The same of what stands below a path of `above` bytes, with which all these places begin.
-fn conflict_below(mut ours: &[String], mut theirs: &[String], above: usize) -> Option<(String, String)> {
-    while let (Some(one), Some(other)) = (ours.first(), theirs.first()) {
-        let step = step_of(one, above);
-        if step_of(other, above) != step || step.is_none() && one != other {
-            return Some((one.clone(), other.clone()));
+/// Compares two shapes, place by place.
+pub(crate) fn compare(ours: &[String], theirs: &[String]) -> Comparison {
+    let mut comparison = Comparison::default();
+    comparison.conflict = comparison.below(ours, theirs, 0);
+    comparison
+}
+
+impl Comparison {
+    /// The first conflict below a path of `above` bytes, with which all these places begin.
+    fn below(
+        &mut self,
+        mut ours: &[String],
+        mut theirs: &[String],
+        above: usize,
+    ) -> Option<(String, String)> {
+        let is_open =
+            |places: &[String]| places.first().is_some_and(|place| step_of(place, above) == Some(OPEN));
+        let are_open = is_open(ours) && is_open(theirs);
+        while let (Some(one), Some(other)) = (ours.first(), theirs.first()) {
+            let step = step_of(one, above);
+            if step_of(other, above) != step || step.is_none() && one != other {
+                return Some((one.clone(), other.clone()));
+            }
+            let step = step?;
+            let are_below = |place: &&String| step_of(place, above) == Some(step);
+            let (ours_below, ours_after) = ours.split_at(ours.iter().take_while(are_below).count());
+            let (theirs_below, theirs_after) = theirs.split_at(theirs.iter().take_while(are_below).count());
+            let below = above.saturating_add(step.len());
+            if are_open && are_apart(one, other, below) {
+                self.apart.push((one.clone(), other.clone()));
+            } else if let Some(conflict) = self.below(ours_below, theirs_below, below) {
+                return Some(conflict);
+            }
+            (ours, theirs) = (ours_after, theirs_after);
         }
-        let step = step?;
-        let are_below = |place: &&String| step_of(place, above) == Some(step);
-        let (ours_below, ours_after) = ours.split_at(ours.iter().take_while(are_below).count());
-        let (theirs_below, theirs_after) = theirs.split_at(theirs.iter().take_while(are_below).count());
-        if let Some(conflict) = conflict_below(ours_below, theirs_below, above.saturating_add(step.len())) {
-            return Some(conflict);
-        }
-        (ours, theirs) = (ours_after, theirs_after);
+        None
     }
-    None
+}
+
+/// Whether two fields, of which these are the first places and the paths to them `above` bytes long, have shapes that are told apart.
+fn are_apart(one: &str, other: &str, above: usize) -> bool {
+    matches!((shape_of(one, above), shape_of(other, above)), (Some(one), Some(other)) if one != other)
+}
+
+/// The shape of the field that a place is in, or is. `None` if it has none that others could merge it by.
+fn shape_of(place: &str, above: usize) -> Option<Shape> {
+    let mut rest = place.get(above..)?;
+    let mut maps = 0_usize;
+    while let Some(values) = rest.strip_prefix(VALUES) {
+        (rest, maps) = (values, maps.saturating_add(1));
+    }
+    let leaf = match rest.strip_prefix(' ') {
+        None if rest.starts_with('.') => Shape::STRUCT,
+        None => return None,
+        Some("register") => Shape::REGISTER,
+        Some("values") => Shape::VALUES,
+        Some("flag") => Shape::FLAG,
+        Some("counter") => Shape::COUNTER,
+        Some("set") => Shape::SET,
+        Some("document") => Shape::DOCUMENT,
+        Some(other) if other.starts_with("itself") => Shape::STRUCT,
+        Some(_) => return None,
+    };
+    let shape = (0..maps.min(usize::from(u8::MAX))).fold(leaf, |shape, _| shape.map());
+    shape.leaf().map(|_| shape)
 }
 
 /// The step of a place's path after its first `above` bytes, a field or the values of a map. `None` if the path ends there.
@@ -112,6 +175,7 @@ mod tests {
     use crate::crdt::map::MergeMap;
     use crate::crdt::register::{LwwRegister, MvRegister};
     use crate::crdt::set::OrSet;
+    use crate::crdt::unknown::UnknownFields;
 
     #[derive(driftless::Crdt)]
     struct Task {
@@ -148,7 +212,7 @@ mod tests {
     }
 
     fn conflict_of<A: Crdt, B: Crdt>() -> Option<[String; 2]> {
-        conflict(shape::<A>().places(), shape::<B>().places()).map(|(ours, theirs)| [ours, theirs])
+        compare(shape::<A>().places(), shape::<B>().places()).conflict.map(|(ours, theirs)| [ours, theirs])
     }
 
     #[derive(driftless::Crdt)]
@@ -218,6 +282,89 @@ mod tests {
         assert_eq!(conflict_of::<MergeMap<u8, Grown>, MergeMap<u8, Nested>>(), None);
     }
 
+    #[derive(driftless::Crdt)]
+    struct OpenTask {
+        title: LwwRegister<String>,
+        done: Flag,
+        notes: MergeMap<u8, MvRegister<String>>,
+        below: MergeMap<u8, MergeMap<u8, First>>,
+        first: Renamed,
+        rest: UnknownFields,
+    }
+
+    #[derive(driftless::Crdt)]
+    struct OpenOther {
+        rest: UnknownFields,
+        title: LwwRegister<String>,
+        done: MergeMap<u8, OpenTask>,
+        notes: MergeMap<u8, LwwRegister<String>>,
+        below: MergeMap<u8, First>,
+        first: MergeMap<u8, OpenOther>,
+        more: Document,
+    }
+
+    #[derive(driftless::Crdt)]
+    struct OpenRenamed {
+        title: LwwRegister<String>,
+        finished: Flag,
+        rest: UnknownFields,
+    }
+
+    #[derive(driftless::Crdt)]
+    struct OpenNested {
+        title: LwwRegister<String>,
+        done: Flag,
+        notes: Flag,
+        below: MergeMap<u8, MergeMap<u8, Renamed>>,
+        first: Retyped,
+        rest: UnknownFields,
+    }
+
+    #[test]
+    fn fields_of_open_structs_may_be_anything_else() {
+        assert_eq!(
+            shape::<MergeMap<u8, OpenRenamed>>().places(),
+            ["[].* open", "[].title register", "[].finished flag"]
+        );
+        let comparison = compare(shape::<OpenTask>().places(), shape::<OpenOther>().places());
+        let apart = [
+            (".done flag", ".done[].* open"),
+            (".notes[] values", ".notes[] register"),
+            (".below[][].title register", ".below[].title register"),
+            (".first.title register", ".first[] itself, 1 up"),
+        ];
+        let apart = apart.map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned()));
+        assert_eq!(comparison, Comparison { conflict: None, apart: apart.to_vec() });
+        // A name says what a field means: one name more or less is one thing, another name is another.
+        assert_eq!(
+            conflict_of::<OpenTask, OpenRenamed>(),
+            Some([".done flag".to_owned(), ".finished flag".to_owned()])
+        );
+        // Whether a struct is open all must agree on.
+        assert_eq!(
+            conflict_of::<First, OpenTask>(),
+            Some([".title register".to_owned(), ".* open".to_owned()])
+        );
+        // What is not open within it is not.
+        assert_eq!(
+            conflict_of::<OpenTask, OpenNested>(),
+            Some([".first.finished flag".to_owned(), ".first.done counter".to_owned()])
+        );
+        assert_eq!(conflict_of::<Renamed, First>(), None);
+    }
+
+    #[test]
+    fn shapes_that_nobody_can_tell_apart_are_in_conflict() {
+        let places = |field: &str| [".* open".to_owned(), format!(".a{field}")];
+        for field in ["[][][][][][][][] flag", " tree", "", " ", "[", "[]", "[] ", "[]flag", "x flag"] {
+            let (ours, theirs) = (places(" flag"), places(field));
+            let found = compare(&ours, &theirs);
+            assert!(found.conflict.is_some() && found.apart.is_empty(), "{field:?}: {found:?}");
+        }
+        let found = compare(&places(" flag"), &places("[][][][][][][] flag"));
+        assert!(found.conflict.is_none() && found.apart.len() == 1);
+    }
+
     #[test]
     fn places_that_no_state_has_are_compared_all_the_same() {
         let ours = shape::<MergeMap<u64, Task>>();
@@ -226,8 +373,8 @@ mod tests {
         {
             let theirs = [theirs.to_owned()];
             let first = Some((ours.places()[0].clone(), theirs[0].clone()));
-            assert_eq!(conflict(ours.places(), &theirs), first, "{theirs:?}");
+            assert_eq!(compare(ours.places(), &theirs).conflict, first, "{theirs:?}");
         }
-        assert_eq!(conflict(ours.places(), &[]), None);
+        assert_eq!(compare(ours.places(), &[]), Comparison::default());
     }
 }

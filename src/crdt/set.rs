@@ -27,6 +27,7 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
+use crate::wire::shape::Shape;
 
 /// A set in which adding wins over a concurrent removal: an observed-remove set.
 ///
@@ -183,6 +184,8 @@ impl<T: Key> Writer<'_, OrSet<T>> {
 
 impl<T: Key> Crdt for OrSet<T> {
     type Mut<'a> = Writer<'a, Self>;
+
+    const SHAPE: Shape = Shape::SET;
 
     fn describe(schema: &mut Schema) {
         schema.leaf("set");

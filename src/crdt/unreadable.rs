@@ -9,8 +9,9 @@ use crate::crdt::change::{ChangePath, Path};
 /// So many places are named.
 const NAMED: usize = 16;
 
-/// Values of registers that are of another type than the registers have in this release: another release wrote them. They are
-/// kept as they came and passed on, and what is beside them is exchanged as ever. A release that has their type reads them.
+/// What another release wrote and this one cannot read: values of registers that are of another type here, and, in structs with
+/// [`UnknownFields`](crate::UnknownFields), fields that are of another type here or not there. All of it is kept as it came and passed
+/// on, and what is beside it is exchanged as ever. A release that has the type reads it.
 ///
 /// # Example
 /// A release that turned a number into text, and one from before:
@@ -35,9 +36,9 @@ const NAMED: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unreadable {
-    /// How many there are.
+    /// How many there are. A field counts as one, whatever it holds.
     pub values: usize,
-    /// The registers that hold the first of them, at most 16.
+    /// The registers and fields that hold the first of them, at most 16. A field is named by its number, as in `#3`.
     pub places: Vec<ChangePath>,
     /// Whether there are more.
     pub has_more: bool,
@@ -52,12 +53,24 @@ impl Unreadable {
     /// Takes note of what a register holds that who has seen `seen` has not.
     pub(crate) fn note<T>(&mut self, cell: &Cell<T>, seen: &Frontier, path: &Path<'_>) {
         let values = cell.unreadable().filter(|(dot, _)| !seen.covers(*dot)).count();
-        match values {
-            0 => {}
-            _ if self.places.len() < NAMED => self.places.push(path.shown()),
-            _ => self.has_more = true,
+        if values > 0 {
+            self.values += values;
+            self.name(path.shown());
         }
-        self.values += values;
+    }
+
+    /// Takes note of a field that this release does not have, or has of another type.
+    pub(crate) fn note_field(&mut self, place: ChangePath) {
+        self.values += 1;
+        self.name(place);
+    }
+
+    fn name(&mut self, place: ChangePath) {
+        if self.places.len() < NAMED {
+            self.places.push(place);
+        } else {
+            self.has_more = true;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::sync::error::LinkId;
 use crate::sync::roster::Epoch;
 use crate::wire::error::EncodeError;
 
-/// The first place at which the states of two replicas are of different types, but for fields that were appended to structs.
+/// A place at which the states of two replicas are of different types; fields that were appended to structs are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaConflict {
     /// The path and the type that it has here.
@@ -50,6 +50,14 @@ pub enum SyncEvent {
         /// Where the two schemas differ, if that is why.
         conflict: Option<SchemaConflict>,
     },
+    /// Fields of structs with [`UnknownFields`](crate::UnknownFields) are something else at the peer than here. Each side reads
+    /// its own, and keeps and passes on the other's; all else is exchanged. It is said once for each connection.
+    FieldsApart {
+        /// The link.
+        link: LinkId,
+        /// Which, as far as both describe their states: the first 4,096 places.
+        places: Vec<SchemaConflict>,
+    },
     /// The two clocks are too far apart, or stamps come in from too far ahead: nothing is exchanged on this link until they are
     /// set right, and then all is.
     ClocksApart {
@@ -89,8 +97,8 @@ pub enum SyncEvent {
         /// What reads differently now, if [`Config::changes`](crate::Config::changes) is set.
         changes: Vec<Change>,
     },
-    /// A delta held values of registers that are of another type than the registers have here: another release wrote them. They
-    /// are kept as they came and passed on; nothing else is held up.
+    /// A delta held what this release cannot read: another release wrote it. It is kept as it came and passed on; nothing else is
+    /// held up.
     Unreadable {
         /// The link that it came by.
         link: LinkId,

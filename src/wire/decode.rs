@@ -12,6 +12,7 @@ use crate::wire::error::DecodeError;
 use crate::wire::events::{self, Count};
 use crate::wire::hash::{SHORT_BITS, SHORT_BYTES};
 use crate::wire::limits::Limits;
+use crate::wire::shape::Shape;
 
 /// What an element of an application's list is taken to need in memory, whatever its type: as much as a dynamic value.
 const ELEMENT_BYTES: usize = 32;
@@ -53,6 +54,10 @@ pub struct Decoder<'a> {
     named: Vec<u8>,
     /// Whether a value that is not of its register's type is a reason to refuse the message.
     must_understand: bool,
+    /// Whether the fields of structs say what they are.
+    is_open: bool,
+    /// The shape of nodes that are to be read.
+    nodes: Shape,
 }
 
 impl<'a> Decoder<'a> {
@@ -75,6 +80,8 @@ impl<'a> Decoder<'a> {
             has_short: false,
             named: Vec::new(),
             must_understand: false,
+            is_open: false,
+            nodes: Shape::OTHER,
         })
     }
 
@@ -90,6 +97,34 @@ impl<'a> Decoder<'a> {
     /// From now on, or no longer: refuses what is not of its register's type.
     pub(crate) fn set_must_understand(&mut self, must_understand: bool) {
         self.must_understand = must_understand;
+    }
+
+    /// From now on, or no longer: fields of structs say what they are. Returns what was before.
+    pub fn set_open(&mut self, is_open: bool) -> bool {
+        std::mem::replace(&mut self.is_open, is_open)
+    }
+
+    /// Begins a field of a struct that can be of one shape only.
+    ///
+    /// # Errors
+    /// It is of another.
+    #[inline]
+    pub fn field(&mut self, number: u32, shape: Shape) -> Result<(), DecodeError> {
+        let at = self.at;
+        if self.is_open && Shape::read(self)? != [shape] {
+            return Err(DecodeError::UnknownField { field: u64::from(number), at });
+        }
+        Ok(())
+    }
+
+    /// The shape of nodes that are to be read.
+    pub(crate) fn nodes(&self) -> Shape {
+        self.nodes
+    }
+
+    /// Says which shape nodes have. Returns what was said before.
+    pub(crate) fn set_nodes(&mut self, nodes: Shape) -> Shape {
+        std::mem::replace(&mut self.nodes, nodes)
     }
 
     /// Lets keys be named in short form.

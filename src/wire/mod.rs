@@ -28,4 +28,5 @@ pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod hash;
 pub(crate) mod limits;
+pub(crate) mod shape;
 pub(crate) mod stamp;

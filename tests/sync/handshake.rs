@@ -2,7 +2,8 @@
 
 use driftless::{
     Admission, Config, Counter, Crdt, Datum, DecodeError, Endpoint, Flag, LinkId, LwwRegister, MergeError,
-    MergeMap, Replica, SyncConfig, SyncError, SyncEvent, Timestamp, VersionVector,
+    MergeMap, Replica, SchemaConflict, SyncConfig, SyncError, SyncEvent, Timestamp, UnknownFields,
+    VersionVector,
 };
 use uuid::Uuid;
 
@@ -297,6 +298,110 @@ fn a_register_of_another_type_is_named_and_holds_up_nothing() {
     }
     let price = third.replica().state().get(&2).and_then(|item| item.price.latest());
     assert_eq!(price.map(String::as_str), Some("29 EUR"));
+}
+
+/// A release whose users have long keys, and one that has something else in the place of its users.
+#[derive(Crdt)]
+struct Shop {
+    rest: UnknownFields,
+    name: LwwRegister<String>,
+    users: MergeMap<Uuid, LwwRegister<String>>,
+}
+
+#[derive(Crdt)]
+struct Kiosk {
+    name: LwwRegister<String>,
+    users: Counter,
+    rest: UnknownFields,
+}
+
+fn events<S: Crdt>(end: &mut Endpoint<S>) -> Vec<SyncEvent> {
+    std::iter::from_fn(|| end.next_event()).collect()
+}
+
+#[test]
+fn a_field_of_another_type_is_named_on_both_sides_and_holds_up_nothing() {
+    let mut shop: Endpoint<Shop> = endpoint(0, CLUSTER);
+    let mut kiosk: Endpoint<Kiosk> = endpoint(1, CLUSTER);
+    let users: Vec<Uuid> = (0..20).map(|user| Uuid::from_u128(user << 64 | user)).collect();
+    shop.write(START_MS, |shop| {
+        users.iter().for_each(|user| shop.users().update(user, |name| name.set("Ada")))
+    })
+    .expect("it is legal");
+    for (session, now_ms) in (0..3).map(|session| (session, START_MS + session * 200_000)) {
+        shop.link_up(now_ms, LinkId(1), None, 2 * session + 1);
+        kiosk.link_up(now_ms, LinkId(1), None, 2 * session + 2);
+        // What was written while they were apart is of keys that the other has.
+        shop.write(now_ms, |shop| shop.users().update(&users[3], |name| name.set("Grace")))
+            .expect("it is legal");
+        kiosk.write(now_ms, |kiosk| kiosk.users().add(1).is_ok()).expect("it is legal");
+        // Longer than it takes until they compare what they hold.
+        for now_ms in (now_ms..now_ms + 150_000).step_by(500) {
+            shop.tick(now_ms);
+            kiosk.tick(now_ms);
+            assert_eq!(talk_at(now_ms, &mut shop, &mut kiosk), []);
+        }
+        assert_eq!(shop.replica().vector(), kiosk.replica().vector());
+        assert_eq!(shop.replica().digest(), kiosk.replica().digest());
+        shop.link_down(now_ms + 150_000, LinkId(1));
+        kiosk.link_down(now_ms + 150_000, LinkId(1));
+    }
+    assert_eq!(kiosk.replica().state().users.value(), 3);
+    let place =
+        |ours: &str, theirs: &str| SchemaConflict { ours: ours.to_owned(), theirs: theirs.to_owned() };
+    let told = events(&mut shop);
+    let apart = |event: &SyncEvent| match event {
+        SyncEvent::FieldsApart { link: LinkId(1), places } => Some(places.clone()),
+        SyncEvent::Diverged { rows, .. } => panic!("{rows:?}"),
+        _ => None,
+    };
+    // Once for each time that they meet.
+    let told: Vec<_> = told.iter().filter_map(apart).collect();
+    assert_eq!(told, vec![[place(".users[] register", ".users counter")]; 3]);
+    let told: Vec<_> = events(&mut kiosk).iter().filter_map(apart).collect();
+    assert_eq!(told, vec![[place(".users counter", ".users[] register")]; 3]);
+    assert_eq!(kiosk.replica().unreadable().places[0].to_string(), "#1");
+    // After an upgrade all is there.
+    let stored = kiosk.replica().delta_since(&VersionVector::new()).encode().expect("it is small");
+    let mut upgraded: Replica<Shop> = Replica::new(id(7), Config::default());
+    upgraded.merge(START_MS + 900_000, upgraded.decode(&stored).expect("it is sound")).expect("it is new");
+    let name = upgraded.state().users.get(&users[3]).and_then(|name| name.latest());
+    assert_eq!((name.map(String::as_str), upgraded.state().users.len()), (Some("Grace"), 20));
+}
+
+#[test]
+fn keys_that_a_peer_keeps_unread_are_named_in_full_to_it() {
+    let mut shop: Endpoint<Shop> = endpoint(0, CLUSTER);
+    let mut kiosk: Endpoint<Kiosk> = endpoint(1, CLUSTER);
+    let users: Vec<Uuid> = (0..200).map(|user| Uuid::from_u128(user << 64 | user)).collect();
+    let mut sent = Vec::new();
+    for (session, now_ms) in (0..3).map(|session| (session, START_MS + session * 1_000)) {
+        shop.write(now_ms, |shop| {
+            users.iter().for_each(|user| shop.users().update(user, |name| name.set("Ada")))
+        })
+        .expect("it is legal");
+        shop.link_up(now_ms, LinkId(1), None, 2 * session + 1);
+        kiosk.link_up(now_ms, LinkId(1), None, 2 * session + 2);
+        let mut deltas = 0;
+        loop {
+            let (mut to_kiosk, mut to_shop) = (Vec::new(), Vec::new());
+            if shop.transmit(now_ms, &mut to_kiosk).is_some() {
+                deltas += usize::from(to_kiosk[0] == DELTA);
+                kiosk.receive(now_ms, LinkId(1), &to_kiosk).expect("it is sound");
+            }
+            if kiosk.transmit(now_ms, &mut to_shop).is_some() {
+                shop.receive(now_ms, LinkId(1), &to_shop).expect("it is sound");
+            }
+            if to_kiosk.is_empty() && to_shop.is_empty() {
+                break;
+            }
+        }
+        sent.push(deltas);
+        assert_eq!(shop.replica().digest(), kiosk.replica().digest());
+        shop.link_down(now_ms, LinkId(1));
+        kiosk.link_down(now_ms, LinkId(1));
+    }
+    assert_eq!(sent, [1, 1, 1], "each time one delta, which is taken");
 }
 
 #[test]

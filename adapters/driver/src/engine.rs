@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use driftless::{
     ConcernId, Crdt, Endpoint, Held, Holders, LinkId, Need, RefusedId, RefusedTransaction, RefusedWrite,
-    Reissued, ReplicaId, Snapshot, SyncError, SyncEvent, Timestamp, Token, Unreadable, VersionVector,
+    Reissued, ReplicaId, SchemaConflict, Snapshot, SyncError, SyncEvent, Timestamp, Token, Unreadable,
+    VersionVector,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -658,6 +659,14 @@ impl<S: Crdt> Engine<S> {
             SyncEvent::Unreadable { found, .. } => {
                 self.out.meters.unreadable.increment(found.values as u64);
                 self.look_at_unreadable(&found);
+            }
+            SyncEvent::FieldsApart { link, places } => {
+                for SchemaConflict { ours, theirs } in places {
+                    tracing::warn!(
+                        domain = %self.name, link = link.0, ours, theirs,
+                        "a field is something else at the peer: each side reads its own, and passes on the other's"
+                    );
+                }
             }
             SyncEvent::Established { link, id, member, region } => {
                 tracing::info!(domain = %self.name, link = link.0, %id, %member, region, "a peer is there");

@@ -25,6 +25,7 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
+use crate::wire::shape::Shape;
 
 /// What stands at a name: at most one node of each kind, ordered by kind. Nearly always one.
 ///
@@ -321,6 +322,8 @@ pub(super) fn within<P: AsRef<str>, R>(
 
 impl Crdt for Field {
     type Mut<'a> = Writer<'a, Self>;
+
+    const SHAPE: Shape = Shape::OTHER;
 
     fn describe(schema: &mut Schema) {
         schema.leaf("field");

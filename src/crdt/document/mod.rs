@@ -29,6 +29,7 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
+use crate::wire::shape::Shape;
 
 /// What a name in a [`Document`] can hold. More kinds may come in a later version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -401,6 +402,8 @@ impl Writer<'_, Document> {
 
 impl Crdt for Document {
     type Mut<'a> = Writer<'a, Self>;
+
+    const SHAPE: Shape = Shape::DOCUMENT;
 
     fn describe(schema: &mut Schema) {
         schema.leaf("document");

@@ -16,6 +16,7 @@ mod standing;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -45,6 +46,7 @@ use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
 use crate::wire::hash::Tag;
+use crate::wire::shape::Shape;
 
 /// Keys of types smaller than this are named in full: their short form would be no shorter.
 const LARGE_KEY: usize = 16;
@@ -329,6 +331,8 @@ impl<K: Key, V: Crdt> Writer<'_, MergeMap<K, V>> {
 impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     type Mut<'a> = Writer<'a, Self>;
 
+    const SHAPE: Shape = V::SHAPE.map();
+
     fn describe(schema: &mut Schema) {
         schema.values(V::describe);
     }
@@ -575,10 +579,10 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
         }
         decoder.nested(|decoder| {
             let at = decoder.at();
-            let shapes = decode_shapes(count, decoder)?;
-            let floored = shapes.iter().map(|shape| shape.floored).sum();
-            let plain: usize = shapes.iter().map(|shape| shape.plain).sum();
-            let short: usize = shapes.iter().map(|shape| shape.short).sum();
+            let row_counts = decode_counts(count, decoder)?;
+            let floored = row_counts.iter().map(|map| map.floored).sum();
+            let plain: usize = row_counts.iter().map(|map| map.plain).sum();
+            let short: usize = row_counts.iter().map(|map| map.short).sum();
             decoder.room::<Row<K, V>>(floored + plain + short)?;
             let short = Self::decode_short(short, held, decoder)?;
             let floors = decode_floors(floored, decoder)?;
@@ -601,7 +605,7 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
                 .map(|((key, standing), value)| Row { key, body: Body::Plain(standing, value) });
             let mut floored = floored.into_iter();
             let mut column = Vec::with_capacity(count);
-            for Shape { floored: with_floor, plain, short } in shapes {
+            for RowCounts { floored: with_floor, plain, short } in row_counts {
                 let mut list = Vec::with_capacity(with_floor + plain + short);
                 list.extend(floored.by_ref().take(with_floor));
                 list.extend(rest.by_ref().take(plain + short));
@@ -619,12 +623,21 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {
-        let mut live: SmallVec<[_; FEW_KEYS]> = self.iter().collect();
-        live.sort_unstable_by_key(|(key, _)| *key);
+        let mut keys = Vec::new();
+        let in_full = |(key, value)| {
+            let start = keys.len();
+            // A key that cannot be written is told of when it is to be shipped.
+            let _ = rmp_serde::encode::write(&mut keys, key);
+            (start..keys.len(), value)
+        };
+        let mut live: SmallVec<[_; FEW_KEYS]> = self.iter().map(in_full).collect();
+        // By their bytes, which need nobody to know their type.
+        let bytes = |place: &Range<usize>| keys.get(place.clone()).unwrap_or_default();
+        live.sort_unstable_by(|(one, _), (other, _)| bytes(one).cmp(bytes(other)));
         canonical.uint(live.len() as u64);
         for (key, value) in live {
-            canonical.value(key);
-            value.canonical(canonical);
+            canonical.value_as_came(bytes(&key));
+            V::canonical(value, canonical);
         }
     }
 
@@ -761,14 +774,14 @@ fn decode_floors(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<(Box<Mar
 }
 
 /// How many rows a map has of each kind: with a floor, and without one named in full or in short form.
-struct Shape {
+struct RowCounts {
     floored: usize,
     plain: usize,
     short: usize,
 }
 
 /// Reads how many rows of each kind each of so many maps has. They are counted, all together.
-fn decode_shapes(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Shape>, DecodeError> {
+fn decode_counts(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<RowCounts>, DecodeError> {
     let at = decoder.at();
     let codes = decoder.ints(count)?;
     let all = decoder.sum(codes.iter().map(|code| code >> 2))?;
@@ -779,7 +792,7 @@ fn decode_shapes(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Shape>, 
     };
     let mut floored = counts(|kind| matches!(kind, FLOORED | MIXED))?;
     let mut short = counts(|kind| kind == MIXED)?;
-    let shape = |code: &u64| {
+    let of_map = |code: &u64| {
         let rows = code >> 2;
         let (floored, short) = match code & 3 {
             PLAIN => (0, 0),
@@ -788,10 +801,10 @@ fn decode_shapes(count: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Shape>, 
             _ => (floored.next()?, short.next().filter(|short| (1..rows).contains(short))?),
         };
         let plain = rows.checked_sub(floored)?.checked_sub(short)?;
-        Some(Shape { floored: floored as usize, plain: plain as usize, short: short as usize })
+        Some(RowCounts { floored: floored as usize, plain: plain as usize, short: short as usize })
     };
-    let shapes: Option<Vec<_>> = codes.iter().map(shape).collect();
-    shapes.ok_or(DecodeError::Expected { what: "the numbers of rows of maps", at })
+    let row_counts: Option<Vec<_>> = codes.iter().map(of_map).collect();
+    row_counts.ok_or(DecodeError::Expected { what: "the numbers of rows of maps", at })
 }
 
 impl<K: Key, V: Crdt> MergeMap<K, V> {

@@ -3,8 +3,9 @@
 use crate::causal::vector::VersionVector;
 use crate::clock::Timestamp;
 use crate::crdt::Crdt;
-use crate::crdt::schema::{conflict, hash_of};
+use crate::crdt::schema::{Comparison, compare, hash_of};
 use crate::replica::error::MergeError;
+use crate::replica::request::Request;
 use crate::sync::error::SyncError;
 use crate::sync::event::{SchemaConflict, SyncEvent};
 use crate::sync::frame::{Frame, Hello, Refusal, Told, VERSIONS};
@@ -89,7 +90,7 @@ impl<S: Crdt> Session<S> {
         self.is_known = hello.echo == self.nonce;
         let limits = shared.replica.config().limits;
         // What it says to hold counts once it was looked at.
-        let unproven = hello.request.at(VersionVector::new());
+        let unproven = self.naming(&hello.request).at(VersionVector::new());
         let mut outbound = Outbound::new(unproven, shared.config(), now_ms);
         let gathered = hello.pending.iter().find(|(from, _)| *from == shared.replica.id());
         if let (Some((_, transfer)), Some((_, gathered))) = (shared.suspended.remove(&id), gathered) {
@@ -142,6 +143,15 @@ impl<S: Crdt> Session<S> {
         Ok(())
     }
 
+    /// A request as it can be answered: a peer of another schema may keep keys of a type that it does not know, and finds none of
+    /// them by what they are hashed to here.
+    pub(super) fn naming(&self, request: &Request) -> Request {
+        match self.schema {
+            None => request.clone(),
+            Some(_) => Request::from(request.vector().clone()),
+        }
+    }
+
     /// Our schema, for a peer whose schema is another one. With a reason it refuses the hello of the nonce.
     fn shape(&self, shared: &Shared<S>, nonce: u64, reason: &str) -> Frame<'static> {
         let places = shared.schema.places().to_vec();
@@ -166,7 +176,7 @@ impl<S: Crdt> Session<S> {
             shared.events.push_back(SyncEvent::Refused { link: self.link, reason, conflict: None });
             return Ok(());
         }
-        let conflict = conflict(shared.schema.places(), &places);
+        let Comparison { conflict, apart } = compare(shared.schema.places(), &places);
         let theirs = Theirs { hash: hash_of(&places), is_alike: conflict.is_none() };
         let is_news = self.schema.replace(theirs) != Some(theirs);
         if let Some((ours, theirs)) = conflict {
@@ -176,7 +186,12 @@ impl<S: Crdt> Session<S> {
             shared.events.push_back(SyncEvent::Refused { link: self.link, reason, conflict });
             return Err(SyncError::Schema);
         }
-        // The fields that one of the two lacks come after all others: until they are written nothing is said of them.
+        // The fields that one of the two lacks come after all others: until they are written nothing is said of them. What is
+        // something else for each of the two stands apart.
+        if is_news && !apart.is_empty() {
+            let places = apart.into_iter().map(|(ours, theirs)| SchemaConflict { ours, theirs }).collect();
+            shared.events.push_back(SyncEvent::FieldsApart { link: self.link, places });
+        }
         self.is_hello_due |= is_news;
         let again_ms = self.shown_ms.map(|shown_ms| shown_ms.saturating_add(shared.config().heartbeat_ms));
         if !reason.is_empty() && (is_news || again_ms.is_none_or(|again_ms| now_ms >= again_ms)) {
