@@ -56,9 +56,14 @@ use crate::input::Input;
 /// - A field is **appended at the end**. Fields are never reordered and never removed, and not made to depend on `#[cfg]`: their
 ///   numbers would mean other fields to replicas of the other version.
 ///
-/// A message that holds a field the receiver does not know is refused whole, as `DecodeError::UnknownField`: what was left
-/// out of it could never be asked for again. So upgrade all replicas before any writes the new field. An untouched field is
-/// not sent.
+/// Give a struct that may ever grow a field `rest: UnknownFields` from the start. It is no field as the others are: it has no
+/// number and no method, and it keeps, merges and passes on the fields that other releases have here. Then a new release may
+/// write its fields at once. Whether a struct has one is part of its shape, and all replicas must agree on it. It is told by the
+/// last name of its type, so do not rename that type.
+///
+/// Without it a message that holds a field the receiver does not know is refused whole, as `DecodeError::UnknownField`: what was
+/// left out of it could never be asked for again. So upgrade all replicas before any writes the new field. An untouched field
+/// is not sent.
 ///
 /// A struct has at most 64 fields. Beyond that, group fields into structs of their own.
 #[proc_macro_derive(Crdt)]
@@ -94,6 +99,11 @@ mod tests {
         assert!(error_of("struct Nothing;").contains("give it a field"));
         assert!(error_of("struct Nothing {}").contains("give it a field"));
         assert!(error_of("enum Color { Red, Green }").contains("`LwwRegister<Color>`"));
+        assert!(error_of("struct Nothing { rest: UnknownFields }").contains("give it a field"));
+        assert!(
+            error_of("struct Two { a: Flag, b: UnknownFields, c: driftless::UnknownFields }")
+                .contains("leave the others")
+        );
         assert!(error_of("union Bits { a: u32, b: f32 }").contains("`LwwRegister<..>`"));
     }
 
@@ -102,6 +112,11 @@ mod tests {
         let widest = syn::parse_str(&struct_of(64)).expect("it is Rust");
         assert!(expand(&widest).is_ok());
         assert!(error_of(&struct_of(65)).contains("at most 64 fields, not 65"));
+        let open = struct_of(64).replace("{", "{ rest: UnknownFields,");
+        assert!(
+            expand(&syn::parse_str(&open).expect("it is Rust")).is_ok(),
+            "what keeps others has no number"
+        );
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl Comparison {
     }
 }
 
-/// Whether two fields, of which these are the first places and the paths to them `above` bytes long, have shapes that are told apart.
+/// Whether two fields, of which these are the first places and the paths to them `above` bytes long, have shapes that are told
+/// apart.
 fn are_apart(one: &str, other: &str, above: usize) -> bool {
     matches!((shape_of(one, above), shape_of(other, above)), (Some(one), Some(other)) if one != other)
 }

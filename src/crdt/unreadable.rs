@@ -10,8 +10,8 @@ use crate::crdt::change::{ChangePath, Path};
 const NAMED: usize = 16;
 
 /// What another release wrote and this one cannot read: values of registers that are of another type here, and, in structs with
-/// [`UnknownFields`](crate::UnknownFields), fields that are of another type here or not there. All of it is kept as it came and passed
-/// on, and what is beside it is exchanged as ever. A release that has the type reads it.
+/// [`UnknownFields`](crate::UnknownFields), fields that are of another type here or not there. All of it is kept as it came and
+/// passed on, and what is beside it is exchanged as ever. A release that has the type reads it.
 ///
 /// # Example
 /// A release that turned a number into text, and one from before:

@@ -41,8 +41,9 @@ pub enum SyncError {
         /// The oldest and the newest version that the peer speaks.
         theirs: (u16, u16),
     },
-    /// Peer, or operator: the state is of another shape over there, and not only by fields that were appended to structs. The
-    /// [event](crate::SyncEvent::Refused) names the place. Bring both sides to one schema.
+    /// Peer, or operator: the state is of another shape over there, and not only by fields that were appended to structs or that
+    /// structs with [`UnknownFields`](crate::UnknownFields) keep. The [event](crate::SyncEvent::Refused) names the place. Bring
+    /// both sides to one schema.
     Schema,
     /// Peer: it says that it is whom another link is known to lead to.
     Impostor {

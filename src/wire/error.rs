@@ -77,7 +77,8 @@ pub enum DecodeError {
         /// Where the keys begin.
         at: usize,
     },
-    /// A field or kind that this side's type does not have. The peer's schema is newer: upgrade this side first.
+    /// A field or kind that this side's type does not have, in a struct without [`UnknownFields`](crate::UnknownFields). The
+    /// peer's schema is newer: upgrade this side first.
     UnknownField {
         /// The number of the field.
         field: u64,
@@ -85,8 +86,8 @@ pub enum DecodeError {
         at: usize,
     },
     /// A key or an element is not of the type that this side's schema gives it, or something that the cluster says of itself is
-    /// of a type that this release does not know. Bring both sides to one schema. (A value of a register is kept as it came:
-    /// see [`Unreadable`](crate::Unreadable).)
+    /// of a type that this release does not know. Bring both sides to one schema. (A value of a register is kept as it came, and
+    /// so are fields of open structs: see [`Unreadable`](crate::Unreadable).)
     Value {
         /// Where the value begins.
         at: usize,

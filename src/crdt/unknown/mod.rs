@@ -52,8 +52,8 @@ const NAMES: [&str; MOST_FIELDS as usize] = [
 /// another type somewhere exchanges nothing: see [`SchemaConflict`](crate::SchemaConflict). So a struct that may ever grow
 /// should have it from the start: whether a struct is open is part of its shape, and all replicas must agree on it.
 ///
-/// Keys and elements must still be of one type in all releases, and names of fields the same: a field of this number and type that has
-/// another name is refused.
+/// Keys and elements must still be of one type in all releases, and names of fields the same: a field of this number and type
+/// that has another name is refused.
 ///
 /// # Cost
 /// 8 bytes for each instance of the struct, and a byte in each message for each field of it that the message holds anything of.
