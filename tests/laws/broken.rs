@@ -2,7 +2,7 @@
 
 use driftless::derived::{
     Before, Canonical, DecodeError, Decoder, Encoder, Events, Frontier, Marks, Merging, Path, Pruning,
-    Renamer, Repairing, Schema as Shape, Since, Sinking, Splitter, Step, Unreadable,
+    Renamer, Repairing, Schema as Described, Shape, Since, Sinking, Splitter, Step, Unreadable,
 };
 use driftless::{Crdt, Flag, Writer};
 use driftless_testkit::oracle::{Live, Place};
@@ -22,6 +22,8 @@ pub(crate) struct Broken<const FAULT: u8>(Flag);
 
 impl<const FAULT: u8> Crdt for Broken<FAULT> {
     type Mut<'a> = Writer<'a, Self>;
+
+    const SHAPE: Shape = Flag::SHAPE;
 
     fn bottom() -> Self {
         Self(Flag::bottom())
@@ -54,7 +56,7 @@ impl<const FAULT: u8> Crdt for Broken<FAULT> {
         self.0.sink(sinking, path);
     }
 
-    fn describe(schema: &mut Shape) {
+    fn describe(schema: &mut Described) {
         Flag::describe(schema);
     }
 
