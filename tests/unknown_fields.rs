@@ -181,6 +181,13 @@ fn a_field_that_is_two_things_is_both_and_each_reads_its_own() {
     assert_eq!(counted.digest(), flagged.digest());
 }
 
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn to_be_open_costs_a_struct_a_word() {
+    assert_eq!(size_of::<UnknownFields>(), 8);
+    assert_eq!(size_of::<First>(), size_of::<LwwRegister<String>>() + 8);
+}
+
 #[test]
 fn a_removal_removes_what_it_has_seen_of_fields_that_it_does_not_know_and_no_more() {
     let (mut new, mut old): (Replica<MergeMap<u8, Counted>>, Replica<Old>) = (replica(1), replica(2));

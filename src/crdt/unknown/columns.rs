@@ -18,6 +18,11 @@ struct Known<'a> {
     encode: &'a dyn Fn(&mut Encoder),
 }
 
+/// The numbers from the first on of which the bits are set.
+fn numbers(first: u32, bitmap: u64) -> impl Iterator<Item = u32> {
+    (first..MOST_FIELDS).filter(move |number| bitmap >> number & 1 == 1)
+}
+
 /// What is live of a field in the type that this release knows: its shape, and what writes it.
 type Live<'a> = (Shape, &'a dyn Fn(&mut Canonical<'_>));
 
@@ -37,7 +42,8 @@ impl UnknownFields {
     /// Writes all fields from a number on, none of which this release knows.
     #[doc(hidden)]
     pub fn encode_from(first: u32, unknown: &[&Self], encoder: &mut Encoder) {
-        (first..MOST_FIELDS).for_each(|number| Self::encode_shapes(number, None, unknown, encoder));
+        let all = unknown.iter().fold(0, |all, fields| all | fields.bitmap());
+        numbers(first, all).for_each(|number| Self::encode_shapes(number, None, unknown, encoder));
     }
 
     fn encode_shapes(number: u32, known: Option<Known<'_>>, unknown: &[&Self], encoder: &mut Encoder) {
@@ -114,7 +120,8 @@ impl UnknownFields {
         unknown: &mut [Self],
         decoder: &mut Decoder<'_>,
     ) -> Result<(), DecodeError> {
-        for number in first..MOST_FIELDS {
+        let all = bitmaps.iter().fold(0, |all, bitmap| all | bitmap);
+        for number in numbers(first, all) {
             Self::decode_shapes(number, bitmaps, None, unknown, decoder, |_, _| Ok(()))?;
         }
         Ok(())
@@ -173,7 +180,7 @@ impl UnknownFields {
     /// What is live in all fields from a number on, none of which this release knows.
     #[doc(hidden)]
     pub fn canonical_from(&self, first: u32, canonical: &mut Canonical<'_>) {
-        (first..MOST_FIELDS).for_each(|number| self.canonical_shapes(number, None, canonical));
+        numbers(first, self.live()).for_each(|number| self.canonical_shapes(number, None, canonical));
     }
 
     fn canonical_shapes(&self, number: u32, known: Option<Live<'_>>, canonical: &mut Canonical<'_>) {

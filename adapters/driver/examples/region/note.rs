@@ -1,6 +1,6 @@
 //! What a domain holds here: notes by key.
 
-use driftless::{Counter, CounterOverflow, Crdt, LwwRegister, MergeMap, OrSet, Writer};
+use driftless::{Counter, CounterOverflow, Crdt, LwwRegister, MergeMap, OrSet, UnknownFields, Writer};
 
 pub(crate) type Notes = MergeMap<String, Note>;
 
@@ -12,6 +12,8 @@ pub(crate) struct Note {
     pub(crate) tags: OrSet<String>,
     /// What was added to it, in all regions.
     pub(crate) count: Counter,
+    /// What later releases will add: regions are upgraded one by one.
+    pub(crate) rest: UnknownFields,
 }
 
 /// What is added to a note in one transaction: all of it, or nothing.
