@@ -52,14 +52,14 @@ use crate::input::Input;
 ///
 /// In messages, fields are numbered by their position. So a struct that replicas exchange may be changed in two ways only:
 ///
-/// - A field is renamed. Its number stays.
+/// - A field is renamed, unless the struct is open. Its number stays.
 /// - A field is **appended at the end**. Fields are never reordered and never removed, and not made to depend on `#[cfg]`: their
 ///   numbers would mean other fields to replicas of the other version.
 ///
 /// Give a struct that may ever grow a field `rest: UnknownFields` from the start. It is no field as the others are: it has no
 /// number and no method, and it keeps, merges and passes on the fields that other releases have here. Then a new release may
-/// write its fields at once. Whether a struct has one is part of its shape, and all replicas must agree on it. It is told by the
-/// last name of its type, so do not rename that type.
+/// write its fields at once. All structs below need one as well. Whether a struct has one is part of its shape, all replicas
+/// must agree on it, and its fields can not be renamed any more. It is told by the last name of its type.
 ///
 /// Without it a message that holds a field the receiver does not know is refused whole, as `DecodeError::UnknownField`: what was
 /// left out of it could never be asked for again. So upgrade all replicas before any writes the new field. An untouched field

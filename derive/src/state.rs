@@ -56,15 +56,30 @@ fn handle_and_reading(input: &Input<'_>) -> TokenStream {
     let generics = handle::generics(input.generics);
     let (_, types, _) = generics.split_for_impl();
     let bottom = all(input, |Field { ident, of, .. }| code!(#ident: #of::bottom()));
+    let is_open = input.unknown.is_some();
+    let checks = each(input, |Field { of, name, .. }| {
+        let alias =
+            format!("`{name}`: the type `UnknownFields` is told by its name, which must not be another");
+        let closed = format!(
+            "`{name}` cannot be passed on by who does not know it: in a struct with `UnknownFields` all structs need such a \
+             field, and at most 7 maps may stand directly around each other"
+        );
+        code! {
+            const { ::core::assert!(#of::SHAPE.is_field(), #alias) };
+            const { ::core::assert!(!#is_open || #of::SHAPE.is_open(), #closed) };
+        }
+    });
     let fork = all(input, |Field { ident, of, .. }| code!(#ident: #of::fork(&self.#ident)));
     let is_live = all(input, |Field { ident, of, .. }| code!(#of::is_live(&self.#ident)));
+    let shape = if input.unknown.is_some() { code!(OPEN) } else { code!(CLOSED) };
     let is_bottom = all(input, |Field { ident, of, .. }| code!(#of::is_bottom(&self.#ident)));
     code! {
         type Mut<#lifetime> = #handle #types;
 
-        const SHAPE: ::driftless::derived::Shape = ::driftless::derived::Shape::STRUCT;
+        const SHAPE: ::driftless::derived::Shape = ::driftless::derived::Shape::#shape;
 
         fn bottom() -> Self {
+            #(#checks)*
             Self { #(#bottom),* }
         }
 
@@ -258,7 +273,6 @@ fn closed_bytes(input: &Input<'_>) -> TokenStream {
             let present = column.iter().zip(&bitmaps).filter(|(_, bitmap)| **bitmap >> #number & 1 == 1);
             let present: ::std::vec::Vec<&#ty> = present.map(|(whole, _)| &whole.#ident).collect();
             if !present.is_empty() {
-                encoder.field(#of::SHAPE);
                 #of::encode(&present, encoder);
             }
         }
@@ -268,7 +282,6 @@ fn closed_bytes(input: &Input<'_>) -> TokenStream {
         code! {
             let count = bitmaps.iter().filter(|bitmap| **bitmap >> #number & 1 == 1).count();
             let mut #local = if count > 0 {
-                decoder.field(#number, #of::SHAPE)?;
                 #of::decode(count, held.map(|held| &held.#ident), decoder)?
             } else {
                 ::std::vec::Vec::new()
@@ -341,18 +354,18 @@ fn open_bytes(input: &Input<'_>, Field { ident: unknown, of: open, .. }: &Field<
         input,
         |Field { ident, of, number, .. }| code!((u64::from(!#of::is_bottom(&whole.#ident)) << #number)),
     );
-    let encode = each(input, |Field { ident, ty, number, .. }| {
+    let encode = each(input, |Field { ident, ty, number, name, .. }| {
         code! {
             let field: ::std::vec::Vec<&#ty> = column.iter().map(|whole| &whole.#ident).collect();
-            ::driftless::UnknownFields::encode_field(#number, &field, &unknown, encoder);
+            ::driftless::UnknownFields::encode_field((#number, #name), &field, &unknown, encoder);
         }
     });
-    let decode = each(input, |field @ Field { ident, ty, number, .. }| {
+    let decode = each(input, |field @ Field { ident, ty, number, name, .. }| {
         let local = field.local();
         code! {
             let held_field = held.map(|held| &held.#ident);
             let mut #local = ::driftless::UnknownFields::decode_field::<#ty>(
-                #number, &bitmaps, held_field, &mut unknown, decoder,
+                (#number, #name), &bitmaps, held_field, &mut unknown, decoder,
             )?
             .into_iter();
         }
@@ -367,11 +380,10 @@ fn open_bytes(input: &Input<'_>, Field { ident: unknown, of: open, .. }: &Field<
     );
     let canonical = each(
         input,
-        |Field { ident, number, .. }| code!(self.#unknown.canonical_field(#number, &self.#ident, canonical);),
+        |Field { ident, number, name, .. }| code!(self.#unknown.canonical_field((#number, #name), &self.#ident, canonical);),
     );
     code! {
         fn encode(column: &[&Self], encoder: &mut ::driftless::derived::Encoder) {
-            let outer = encoder.set_open(true);
             let unknown: ::std::vec::Vec<&::driftless::UnknownFields> =
                 column.iter().map(|whole| &whole.#unknown).collect();
             let bitmaps: ::std::vec::Vec<u64> =
@@ -379,7 +391,6 @@ fn open_bytes(input: &Input<'_>, Field { ident: unknown, of: open, .. }: &Field<
             encoder.ints(&bitmaps);
             #(#encode)*
             ::driftless::UnknownFields::encode_from(#first_unknown, &unknown, encoder);
-            encoder.set_open(outer);
         }
 
         fn decode(
@@ -391,13 +402,11 @@ fn open_bytes(input: &Input<'_>, Field { ident: unknown, of: open, .. }: &Field<
                 return ::core::result::Result::Ok(::std::vec::Vec::new());
             }
             decoder.nested(|decoder| {
-                let outer = decoder.set_open(true);
                 let bitmaps = decoder.ints(count)?;
                 let mut unknown: ::std::vec::Vec<::driftless::UnknownFields> =
                     bitmaps.iter().map(|_| #open::bottom()).collect();
                 #(#decode)*
                 ::driftless::UnknownFields::decode_from(#first_unknown, &bitmaps, &mut unknown, decoder)?;
-                decoder.set_open(outer);
                 let put = |unknown: ::driftless::UnknownFields| Self { #(#put,)* #unknown: unknown };
                 ::core::result::Result::Ok(unknown.into_iter().map(put).collect())
             })

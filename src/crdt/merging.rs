@@ -29,6 +29,8 @@ pub struct Merging<'a> {
     pub(crate) conflicts: usize,
     /// What came in and cannot be read.
     pub(crate) unreadable: Unreadable,
+    /// Whether the current place is in a field that is not known: all of that cannot be read, and is noted once.
+    pub(crate) is_unknown: bool,
     pub(crate) recorder: Recorder,
     /// What keys are hashed with.
     pub(crate) seed: u64,

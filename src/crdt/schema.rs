@@ -13,7 +13,7 @@ const MOST: usize = 4096;
 const OPEN: &str = ".*";
 
 /// The step to the values of a map.
-const VALUES: &str = "[]";
+const WITHIN: &str = "[]";
 
 /// The name of a field, and what describes it.
 type Described = (&'static str, fn(&mut Schema));
@@ -40,7 +40,7 @@ impl Schema {
 
     /// The values of a map.
     pub(crate) fn values(&mut self, describe: impl FnOnce(&mut Self)) {
-        self.below(VALUES, describe);
+        self.below(WITHIN, describe);
     }
 
     /// The fields of a struct, which is open or not.
@@ -100,27 +100,40 @@ pub(crate) fn compare(ours: &[String], theirs: &[String]) -> Comparison {
 
 impl Comparison {
     /// The first conflict below a path of `above` bytes, with which all these places begin.
-    fn below(
+    fn below<'a>(
         &mut self,
-        mut ours: &[String],
-        mut theirs: &[String],
+        mut ours: &'a [String],
+        mut theirs: &'a [String],
         above: usize,
     ) -> Option<(String, String)> {
         let is_open =
             |places: &[String]| places.first().is_some_and(|place| step_of(place, above) == Some(OPEN));
         let are_open = is_open(ours) && is_open(theirs);
         while let (Some(one), Some(other)) = (ours.first(), theirs.first()) {
-            let step = step_of(one, above);
-            if step_of(other, above) != step || step.is_none() && one != other {
-                return Some((one.clone(), other.clone()));
+            let conflict = || Some((one.clone(), other.clone()));
+            let (step, their_step) = (step_of(one, above), step_of(other, above));
+            if !are_open && step != their_step || step.is_none() && one != other {
+                return conflict();
             }
-            let step = step?;
-            let are_below = |place: &&String| step_of(place, above) == Some(step);
-            let (ours_below, ours_after) = ours.split_at(ours.iter().take_while(are_below).count());
-            let (theirs_below, theirs_after) = theirs.split_at(theirs.iter().take_while(are_below).count());
+            let (Some(step), Some(their_step)) = (step, their_step) else {
+                return if step == their_step { None } else { conflict() };
+            };
+            let [(ours_below, ours_after), (theirs_below, theirs_after)] =
+                [(ours, step), (theirs, their_step)].map(|(places, step)| {
+                    let are_below = |place: &&String| step_of(place, above) == Some(step);
+                    places.split_at(places.iter().take_while(are_below).count())
+                });
             let below = above.saturating_add(step.len());
-            if are_open && are_apart(one, other, below) {
-                self.apart.push((one.clone(), other.clone()));
+            if are_open && step != OPEN {
+                let their_below = above.saturating_add(their_step.len());
+                match (shape_of(one, below), shape_of(other, their_below)) {
+                    (Some(shape), Some(theirs)) if shape == theirs && step == their_step => {
+                        // All below is open, too: there is more to be told, and no conflict.
+                        let _ = self.below(ours_below, theirs_below, below);
+                    }
+                    (Some(_), Some(_)) => self.apart.push((one.clone(), other.clone())),
+                    _ => return conflict(),
+                }
             } else if let Some(conflict) = self.below(ours_below, theirs_below, below) {
                 return Some(conflict);
             }
@@ -130,21 +143,15 @@ impl Comparison {
     }
 }
 
-/// Whether two fields, of which these are the first places and the paths to them `above` bytes long, have shapes that are told
-/// apart.
-fn are_apart(one: &str, other: &str, above: usize) -> bool {
-    matches!((shape_of(one, above), shape_of(other, above)), (Some(one), Some(other)) if one != other)
-}
-
 /// The shape of the field that a place is in, or is. `None` if it has none that others could merge it by.
 fn shape_of(place: &str, above: usize) -> Option<Shape> {
     let mut rest = place.get(above..)?;
     let mut maps = 0_usize;
-    while let Some(values) = rest.strip_prefix(VALUES) {
+    while let Some(values) = rest.strip_prefix(WITHIN) {
         (rest, maps) = (values, maps.saturating_add(1));
     }
     let leaf = match rest.strip_prefix(' ') {
-        None if rest.starts_with('.') => Shape::STRUCT,
+        None if rest.starts_with('.') => Shape::OPEN,
         None => return None,
         Some("register") => Shape::REGISTER,
         Some("values") => Shape::VALUES,
@@ -152,7 +159,7 @@ fn shape_of(place: &str, above: usize) -> Option<Shape> {
         Some("counter") => Shape::COUNTER,
         Some("set") => Shape::SET,
         Some("document") => Shape::DOCUMENT,
-        Some(other) if other.starts_with("itself") => Shape::STRUCT,
+        Some(other) if other.starts_with("itself") => Shape::OPEN,
         Some(_) => return None,
     };
     let shape = (0..maps.min(usize::from(u8::MAX))).fold(leaf, |shape, _| shape.map());
@@ -284,12 +291,18 @@ mod tests {
     }
 
     #[derive(driftless::Crdt)]
+    struct OpenFirst {
+        title: LwwRegister<String>,
+        rest: UnknownFields,
+    }
+
+    #[derive(driftless::Crdt)]
     struct OpenTask {
         title: LwwRegister<String>,
         done: Flag,
         notes: MergeMap<u8, MvRegister<String>>,
-        below: MergeMap<u8, MergeMap<u8, First>>,
-        first: Renamed,
+        below: MergeMap<u8, MergeMap<u8, OpenFirst>>,
+        first: OpenFirst,
         rest: UnknownFields,
     }
 
@@ -299,7 +312,7 @@ mod tests {
         title: LwwRegister<String>,
         done: MergeMap<u8, OpenTask>,
         notes: MergeMap<u8, LwwRegister<String>>,
-        below: MergeMap<u8, First>,
+        below: MergeMap<u8, OpenFirst>,
         first: MergeMap<u8, OpenOther>,
         more: Document,
     }
@@ -315,9 +328,9 @@ mod tests {
     struct OpenNested {
         title: LwwRegister<String>,
         done: Flag,
-        notes: Flag,
-        below: MergeMap<u8, MergeMap<u8, Renamed>>,
-        first: Retyped,
+        notes: MergeMap<u8, MvRegister<String>>,
+        below: MergeMap<u8, MergeMap<u8, OpenNested>>,
+        first: OpenRenamed,
         rest: UnknownFields,
     }
 
@@ -327,37 +340,39 @@ mod tests {
             shape::<MergeMap<u8, OpenRenamed>>().places(),
             ["[].* open", "[].title register", "[].finished flag"]
         );
-        let comparison = compare(shape::<OpenTask>().places(), shape::<OpenOther>().places());
-        let apart = [
+        fn apart<A: Crdt, B: Crdt>(expected: &[(&str, &str)]) {
+            let expected = expected.iter().map(|(ours, theirs)| (ours.to_string(), theirs.to_string()));
+            let expected = Comparison { conflict: None, apart: expected.collect() };
+            assert_eq!(compare(shape::<A>().places(), shape::<B>().places()), expected);
+        }
+        apart::<OpenTask, OpenOther>(&[
             (".done flag", ".done[].* open"),
             (".notes[] values", ".notes[] register"),
-            (".below[][].title register", ".below[].title register"),
-            (".first.title register", ".first[] itself, 1 up"),
-        ];
-        let apart = apart.map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned()));
-        assert_eq!(comparison, Comparison { conflict: None, apart: apart.to_vec() });
-        // A name says what a field means: one name more or less is one thing, another name is another.
-        assert_eq!(
-            conflict_of::<OpenTask, OpenRenamed>(),
-            Some([".done flag".to_owned(), ".finished flag".to_owned()])
-        );
+            (".below[][].* open", ".below[].* open"),
+            (".first.* open", ".first[] itself, 1 up"),
+        ]);
+        // A name says what a field means, so another name is another thing.
+        apart::<MergeMap<u8, OpenTask>, MergeMap<u8, OpenRenamed>>(&[("[].done flag", "[].finished flag")]);
+        apart::<OpenTask, OpenFirst>(&[]);
+        // What differs deeper within is named there; where a struct is told by another above it, nothing is compared.
+        apart::<OpenNested, OpenTask>(&[]);
+        apart::<OpenNested, OpenOther>(&[
+            (".done flag", ".done[].* open"),
+            (".notes[] values", ".notes[] register"),
+            (".below[][] itself, 1 up", ".below[].* open"),
+            (".first.* open", ".first[] itself, 1 up"),
+        ]);
         // Whether a struct is open all must agree on.
         assert_eq!(
             conflict_of::<First, OpenTask>(),
             Some([".title register".to_owned(), ".* open".to_owned()])
         );
-        // What is not open within it is not.
-        assert_eq!(
-            conflict_of::<OpenTask, OpenNested>(),
-            Some([".first.finished flag".to_owned(), ".first.done counter".to_owned()])
-        );
-        assert_eq!(conflict_of::<Renamed, First>(), None);
     }
 
     #[test]
     fn shapes_that_nobody_can_tell_apart_are_in_conflict() {
         let places = |field: &str| [".* open".to_owned(), format!(".a{field}")];
-        for field in ["[][][][][][][][] flag", " tree", "", " ", "[", "[]", "[] ", "[]flag", "x flag"] {
+        for field in ["[][][][][][][][] flag", " tree", "", " ", "[", "[]", "[] ", "[]flag"] {
             let (ours, theirs) = (places(" flag"), places(field));
             let found = compare(&ours, &theirs);
             assert!(found.conflict.is_some() && found.apart.is_empty(), "{field:?}: {found:?}");

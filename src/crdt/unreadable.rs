@@ -54,20 +54,15 @@ impl Unreadable {
     pub(crate) fn note<T>(&mut self, cell: &Cell<T>, seen: &Frontier, path: &Path<'_>) {
         let values = cell.unreadable().filter(|(dot, _)| !seen.covers(*dot)).count();
         if values > 0 {
-            self.values += values;
-            self.name(path.shown());
+            self.note_place(values, path);
         }
     }
 
-    /// Takes note of a field that this release does not have, or has of another type.
-    pub(crate) fn note_field(&mut self, place: ChangePath) {
-        self.values += 1;
-        self.name(place);
-    }
-
-    fn name(&mut self, place: ChangePath) {
+    /// Takes note of a place with so many values, or a field, that this release cannot read.
+    pub(crate) fn note_place(&mut self, values: usize, path: &Path<'_>) {
+        self.values += values;
         if self.places.len() < NAMED {
-            self.places.push(place);
+            self.places.push(path.shown());
         } else {
             self.has_more = true;
         }

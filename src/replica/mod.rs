@@ -537,6 +537,7 @@ impl<S: Crdt> Replica<S> {
             residue: false,
             conflicts: 0,
             unreadable: Unreadable::default(),
+            is_unknown: false,
             recorder,
             seed: self.txn.seed,
         };

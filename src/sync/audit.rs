@@ -132,11 +132,21 @@ impl Auditing {
 
 /// The rows that are on one side alone, or not the same on both.
 fn differing(ours: &[RowPrint], theirs: &[(u64, u64)]) -> Vec<u64> {
-    let ours: BTreeMap<u64, u64> = ours.iter().map(|row| (row.id, row.print)).collect();
-    let theirs: BTreeMap<u64, u64> = theirs.iter().copied().collect();
+    let ours = by_id(ours.iter().map(|row| (row.id, row.print)));
+    let theirs = by_id(theirs.iter().copied());
     let differs = |id: &&u64| ours.get(*id) != theirs.get(*id);
     let only_there = theirs.keys().filter(|id| !ours.contains_key(id));
     ours.keys().filter(differs).chain(only_there).copied().take(MOST_ROWS).collect()
+}
+
+/// The prints of rows by their ids. Where a field is several things at once its rows share theirs, in any order.
+fn by_id(rows: impl Iterator<Item = (u64, u64)>) -> BTreeMap<u64, u64> {
+    let mut by_id: BTreeMap<u64, u64> = BTreeMap::new();
+    for (id, print) in rows {
+        let sum = by_id.entry(id).or_default();
+        *sum = sum.wrapping_add(print);
+    }
+    by_id
 }
 
 /// What the rows are called that are held here.
@@ -156,5 +166,19 @@ fn send<S: Crdt>(
     // What cannot be written is told when it is to be shipped.
     if let Ok(message) = shared.replica.rows(&ids).encode() {
         answers.push(Frame::Audit(Audit::Repair { vector, ids, message, is_answer }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::change::ChangePath;
+
+    #[test]
+    fn rows_that_share_an_id_are_compared_together() {
+        let row = |id, print| RowPrint { path: ChangePath::default(), id, print };
+        let ours = [row(1, 5), row(2, 6), row(1, 7), row(3, 1), row(4, u64::MAX), row(4, 2)];
+        assert_eq!(differing(&ours, &[(1, 7), (4, 1), (1, 5), (3, 1), (2, 6)]), []);
+        assert_eq!(differing(&ours, &[(1, 7), (1, 6), (2, 6), (4, 1), (5, 1)]), [1, 3, 5]);
     }
 }

@@ -1,5 +1,7 @@
 //! The canonical bytes of a live state, and their digest.
 
+use std::ops::Range;
+
 use serde::Serialize;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -19,6 +21,8 @@ pub struct Canonical<'a> {
     hasher: Option<Box<Xxh3>>,
     /// Whether blocks went there.
     is_begun: bool,
+    /// The keys of the maps that are being written, one map within the other.
+    keys: Vec<u8>,
 }
 
 impl std::fmt::Debug for Canonical<'_> {
@@ -29,11 +33,12 @@ impl std::fmt::Debug for Canonical<'_> {
 
 impl<'a> Canonical<'a> {
     pub(crate) fn bytes(origins: &'a Origins) -> Self {
-        Self { origins, out: Vec::new(), hasher: None, is_begun: false }
+        Self { origins, out: Vec::new(), hasher: None, is_begun: false, keys: Vec::new() }
     }
 
     pub(crate) fn digest(origins: &'a Origins) -> Self {
-        Self { origins, out: Vec::new(), hasher: Some(Box::new(Xxh3::new())), is_begun: false }
+        let hasher = Some(Box::new(Xxh3::new()));
+        Self { origins, out: Vec::new(), hasher, is_begun: false, keys: Vec::new() }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -103,6 +108,37 @@ impl<'a> Canonical<'a> {
     pub(crate) fn value_as_came(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
         self.flush();
+    }
+
+    /// Notes a key of a map. Returns where its bytes are.
+    pub(crate) fn note_key<K: Serialize>(&mut self, key: &K) -> Range<usize> {
+        let start = self.keys.len();
+        // A key that cannot be serialized cannot be shipped either; `Delta::encode` reports it.
+        if rmp_serde::encode::write(&mut self.keys, key).is_err() {
+            self.keys.truncate(start);
+        }
+        start..self.keys.len()
+    }
+
+    /// The bytes of a key that was noted.
+    pub(crate) fn noted(&self, key: &Range<usize>) -> &[u8] {
+        self.keys.get(key.clone()).unwrap_or_default()
+    }
+
+    /// Writes a key that was noted.
+    pub(crate) fn key(&mut self, key: &Range<usize>) {
+        self.out.extend_from_slice(self.keys.get(key.clone()).unwrap_or_default());
+        self.flush();
+    }
+
+    /// Forgets the keys from this one on.
+    pub(crate) fn forget_keys(&mut self, first: usize) {
+        self.keys.truncate(first);
+    }
+
+    /// How many bytes of keys are noted.
+    pub(crate) fn noted_keys(&self) -> usize {
+        self.keys.len()
     }
 
     /// As [`value`](Self::value), without passing it on yet.

@@ -54,8 +54,6 @@ pub struct Decoder<'a> {
     named: Vec<u8>,
     /// Whether a value that is not of its register's type is a reason to refuse the message.
     must_understand: bool,
-    /// Whether the fields of structs say what they are.
-    is_open: bool,
     /// The shape of nodes that are to be read.
     nodes: Shape,
 }
@@ -80,8 +78,7 @@ impl<'a> Decoder<'a> {
             has_short: false,
             named: Vec::new(),
             must_understand: false,
-            is_open: false,
-            nodes: Shape::OTHER,
+            nodes: Shape::CLOSED,
         })
     }
 
@@ -97,24 +94,6 @@ impl<'a> Decoder<'a> {
     /// From now on, or no longer: refuses what is not of its register's type.
     pub(crate) fn set_must_understand(&mut self, must_understand: bool) {
         self.must_understand = must_understand;
-    }
-
-    /// From now on, or no longer: fields of structs say what they are. Returns what was before.
-    pub fn set_open(&mut self, is_open: bool) -> bool {
-        std::mem::replace(&mut self.is_open, is_open)
-    }
-
-    /// Begins a field of a struct that can be of one shape only.
-    ///
-    /// # Errors
-    /// It is of another.
-    #[inline]
-    pub fn field(&mut self, number: u32, shape: Shape) -> Result<(), DecodeError> {
-        let at = self.at;
-        if self.is_open && Shape::read(self)? != [shape] {
-            return Err(DecodeError::UnknownField { field: u64::from(number), at });
-        }
-        Ok(())
     }
 
     /// The shape of nodes that are to be read.

@@ -13,7 +13,6 @@ use crate::wire::column::{self, varint_len};
 use crate::wire::error::EncodeError;
 use crate::wire::events::Events;
 use crate::wire::hash::{self, KeyHasher, SHORT_BYTES};
-use crate::wire::shape::Shape;
 
 /// How many bytes of keys may stand for a byte before them where keys are numbers in a dictionary: a few bytes must not stand
 /// for very many keys.
@@ -89,8 +88,6 @@ pub struct Encoder {
     named: Vec<u8>,
     /// If the state is not written but measured, part by part.
     measure: Option<Measure>,
-    /// Whether the fields of structs say what they are.
-    is_open: bool,
     error: Option<EncodeError>,
 }
 
@@ -114,16 +111,7 @@ struct Measure {
 impl Encoder {
     /// An encoder that goes on behind `out`, for a state that names `events`.
     pub(crate) fn new(out: Vec<u8>, events: Events) -> Self {
-        Self {
-            out,
-            events,
-            looked_up: 0,
-            short: None,
-            named: Vec::new(),
-            measure: None,
-            is_open: false,
-            error: None,
-        }
+        Self { out, events, looked_up: 0, short: None, named: Vec::new(), measure: None, error: None }
     }
 
     /// Lets keys be named in the receiver's short form.
@@ -244,19 +232,6 @@ impl Encoder {
                 measure.name(dot);
                 0
             }
-        }
-    }
-
-    /// From now on, or no longer: fields of structs say what they are. Returns what was before.
-    pub fn set_open(&mut self, is_open: bool) -> bool {
-        std::mem::replace(&mut self.is_open, is_open)
-    }
-
-    /// Begins a field of a struct, of a shape.
-    #[inline]
-    pub fn field(&mut self, shape: Shape) {
-        if self.is_open {
-            Shape::write(&[shape], self);
         }
     }
 

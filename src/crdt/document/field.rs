@@ -323,7 +323,7 @@ pub(super) fn within<P: AsRef<str>, R>(
 impl Crdt for Field {
     type Mut<'a> = Writer<'a, Self>;
 
-    const SHAPE: Shape = Shape::OTHER;
+    const SHAPE: Shape = Shape::CLOSED;
 
     fn describe(schema: &mut Schema) {
         schema.leaf("field");

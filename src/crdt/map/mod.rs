@@ -16,7 +16,6 @@ mod standing;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
-use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -623,22 +622,17 @@ impl<K: Key, V: Crdt> Crdt for MergeMap<K, V> {
     }
 
     fn canonical(&self, canonical: &mut Canonical<'_>) {
-        let mut keys = Vec::new();
-        let in_full = |(key, value)| {
-            let start = keys.len();
-            // A key that cannot be written is told of when it is to be shipped.
-            let _ = rmp_serde::encode::write(&mut keys, key);
-            (start..keys.len(), value)
-        };
-        let mut live: SmallVec<[_; FEW_KEYS]> = self.iter().map(in_full).collect();
-        // By their bytes, which need nobody to know their type.
-        let bytes = |place: &Range<usize>| keys.get(place.clone()).unwrap_or_default();
-        live.sort_unstable_by(|(one, _), (other, _)| bytes(one).cmp(bytes(other)));
+        let first = canonical.noted_keys();
+        let noted = self.iter().map(|(key, value)| (canonical.note_key(key), value));
+        let mut live: SmallVec<[_; FEW_KEYS]> = noted.collect();
+        // By their bytes, which needs nobody to know their type.
+        live.sort_unstable_by(|(one, _), (other, _)| canonical.noted(one).cmp(canonical.noted(other)));
         canonical.uint(live.len() as u64);
         for (key, value) in live {
-            canonical.value_as_came(bytes(&key));
+            canonical.key(&key);
             V::canonical(value, canonical);
         }
+        canonical.forget_keys(first);
     }
 
     fn prints(&self, prints: &mut Prints<'_>, path: &Path<'_>) {

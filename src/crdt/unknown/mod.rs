@@ -26,10 +26,13 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::events::Events;
-use crate::wire::shape::Shape;
+use crate::wire::shape::{Facet, Shape};
 
 /// A struct has at most so many fields.
 const MOST_FIELDS: u32 = u64::BITS;
+
+/// How many bits the number of a facet takes.
+const FACET_BITS: u32 = 22;
 
 /// What fields without a name are called where they are shown.
 const NAMES: [&str; MOST_FIELDS as usize] = [
@@ -49,14 +52,47 @@ const NAMES: [&str; MOST_FIELDS as usize] = [
 /// [merge](crate::Merged::unreadable) found.
 ///
 /// Without it a message with a field that is not known is refused whole, with all that its author wrote later, and a peer with
-/// another type somewhere exchanges nothing: see [`SchemaConflict`](crate::SchemaConflict). So a struct that may ever grow
-/// should have it from the start: whether a struct is open is part of its shape, and all replicas must agree on it.
+/// another type somewhere exchanges nothing: see [`SchemaConflict`](crate::SchemaConflict). **A struct that may ever grow should
+/// have it from the start:** open structs are written otherwise, so all replicas must agree on it, and one that is opened later
+/// does not read what it stored before.
 ///
-/// Keys and elements must still be of one type in all releases, and names of fields the same: a field of this number and type
-/// that has another name is refused.
+/// In an open struct a field is what its number, its type and its name say (of the name 16 bits of a hash). Two releases that
+/// were made apart may so append what they like under one number. And a field keeps its name for ever: under another it is
+/// another field, and what was written before is kept, but not read. Keys and elements must still be of one type in all releases.
+///
+/// All structs below an open one are open as well, which is checked when the program is compiled:
+/// ```compile_fail,E0080
+/// use driftless::{Config, Counter, Crdt, LwwRegister, MergeMap, Replica, ReplicaId, UnknownFields};
+///
+/// #[derive(Crdt)]
+/// struct Size {
+///     stock: Counter,
+/// }
+///
+/// #[derive(Crdt)]
+/// struct Product {
+///     sizes: MergeMap<String, Size>,
+///     rest: UnknownFields,
+/// }
+///
+/// let eu: Replica<Product> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// ```
+/// The derive knows this type by its name alone:
+/// ```compile_fail,E0080
+/// use driftless::{Config, Counter, Crdt, Replica, ReplicaId, UnknownFields as Rest};
+///
+/// #[derive(Crdt)]
+/// struct Product {
+///     stock: Counter,
+///     rest: Rest,
+/// }
+///
+/// let eu: Replica<Product> = Replica::new(ReplicaId::from_u128(1), Config::default());
+/// ```
 ///
 /// # Cost
-/// 8 bytes for each instance of the struct, and a byte in each message for each field of it that the message holds anything of.
+/// 8 bytes for each instance of the struct, and memory of their own for each that holds fields that are not known. In each
+/// message 3 bytes for each field of the struct that it holds anything of, however many instances.
 ///
 /// # Example
 /// Two releases of one application:
@@ -98,24 +134,24 @@ const NAMES: [&str; MOST_FIELDS as usize] = [
 /// ```
 #[derive(Default)]
 pub struct UnknownFields {
-    /// Ordered by number and shape. There are hardly ever any.
+    /// Ordered by number and facet. There are hardly ever any.
     fields: Option<Box<Fields>>,
 }
 
 #[derive(Debug, Default)]
 struct Fields(Vec<Field>);
 
-/// What one field holds in one shape.
+/// What one field holds as one of the things that it is.
 #[derive(Debug)]
 struct Field {
     number: u32,
-    shape: Shape,
+    facet: Facet,
     node: Node,
 }
 
 impl fmt::Debug for UnknownFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(|field| (field.number, field.shape))).finish()
+        f.debug_list().entries(self.iter().map(|field| (field.number, field.facet))).finish()
     }
 }
 
@@ -125,21 +161,32 @@ impl UnknownFields {
         !self.is_live()
     }
 
+    fn fields(&self) -> &[Field] {
+        self.fields.as_deref().map(|fields| fields.0.as_slice()).unwrap_or_default()
+    }
+
     fn iter(&self) -> std::slice::Iter<'_, Field> {
-        self.fields.as_deref().map(|fields| fields.0.as_slice()).unwrap_or_default().iter()
+        self.fields().iter()
     }
 
     fn iter_mut(&mut self) -> std::slice::IterMut<'_, Field> {
         self.fields.as_deref_mut().map(|fields| fields.0.as_mut_slice()).unwrap_or_default().iter_mut()
     }
 
-    /// What a field holds in a shape; added if there is nothing.
-    fn node(&mut self, number: u32, shape: Shape) -> &mut Node {
+    /// Whether anything is held as just this.
+    fn holds(&self, place: (u32, Facet)) -> bool {
+        self.fields().binary_search_by_key(&place, Field::place).is_ok()
+    }
+
+    /// What a field holds as one of the things that it is; added if there is nothing.
+    fn node(&mut self, (number, facet): (u32, Facet)) -> &mut Node {
         let fields = &mut self.fields.get_or_insert_default().0;
-        let place = match fields.binary_search_by_key(&(number, shape), Field::place) {
+        let place = match fields.binary_search_by_key(&(number, facet), Field::place) {
             Ok(place) => place,
             Err(place) => {
-                fields.insert(place, Field { number, shape, node: Node::Nothing });
+                // One field is nearly always all there will be.
+                fields.reserve_exact(1);
+                fields.insert(place, Field { number, facet, node: Node::Nothing });
                 place
             }
         };
@@ -147,7 +194,8 @@ impl UnknownFields {
     }
 
     fn collect(fields: impl Iterator<Item = Field>) -> Self {
-        let fields: Vec<_> = fields.collect();
+        let mut fields: Vec<_> = fields.collect();
+        fields.shrink_to_fit();
         Self { fields: (!fields.is_empty()).then(|| Box::new(Fields(fields))) }
     }
 
@@ -167,8 +215,8 @@ impl UnknownFields {
 }
 
 impl Field {
-    fn place(&self) -> (u32, Shape) {
-        (self.number, self.shape)
+    fn place(&self) -> (u32, Facet) {
+        (self.number, self.facet)
     }
 
     /// The same, with another node.
@@ -178,7 +226,7 @@ impl Field {
 
     /// The step from the struct to what is held here, beside those to the fields that are known.
     fn step(&self) -> u32 {
-        MOST_FIELDS + self.number * 64 + u32::from(self.shape.number())
+        MOST_FIELDS + (self.number << FACET_BITS | self.facet.number())
     }
 
     fn name(&self) -> &'static str {
@@ -199,10 +247,14 @@ impl Field {
 impl Crdt for UnknownFields {
     type Mut<'a> = Writer<'a, Self>;
 
-    const SHAPE: Shape = Shape::STRUCT;
+    const SHAPE: Shape = Shape::UNKNOWN_FIELDS;
 
     fn describe(schema: &mut Schema) {
-        schema.leaf("fields");
+        schema.leaf("open");
+    }
+
+    fn row_count(&self) -> usize {
+        self.iter().map(|field| field.node.row_count()).sum()
     }
 
     fn bottom() -> Self {
@@ -229,27 +281,28 @@ impl Crdt for UnknownFields {
         // Nobody reads it, so nothing reads differently.
         let recorder = std::mem::take(&mut merging.recorder);
         let unreadable = std::mem::take(&mut merging.unreadable);
-        let conflicts = merging.conflicts;
+        let (conflicts, is_within) = (merging.conflicts, std::mem::replace(&mut merging.is_unknown, true));
         let mut came = Vec::new();
-        for field in theirs.iter_mut() {
-            let is_something = !field.node.is_bottom();
+        for field in theirs.iter_mut().filter(|field| !field.node.is_bottom()) {
             let at = field.path(path);
-            let node = self.node(field.number, field.shape);
+            let node = self.node(field.place());
             node.join(&mut field.node, merging, &at);
-            if is_something && node.is_live() {
-                came.push(field.known_path(path).shown());
+            if !is_within && node.is_live() {
+                came.push(field.place());
             }
         }
         if merging.absence_speaks() {
-            for field in
-                self.iter_mut().filter(|field| theirs.iter().all(|other| other.place() != field.place()))
-            {
+            // What came in was joined, and left something at bottom behind in each place.
+            for field in self.iter_mut().filter(|field| !theirs.holds(field.place())) {
                 let path = field.path(path);
                 field.node.join(&mut Node::Nothing, merging, &path);
             }
         }
-        (merging.recorder, merging.unreadable, merging.conflicts) = (recorder, unreadable, conflicts);
-        came.into_iter().for_each(|path| merging.unreadable.note_field(path));
+        (merging.recorder, merging.unreadable) = (recorder, unreadable);
+        (merging.conflicts, merging.is_unknown) = (conflicts, is_within);
+        for field in self.iter().filter(|field| came.contains(&field.place())) {
+            merging.unreadable.note_place(1, &field.known_path(path));
+        }
     }
 
     fn sink(&mut self, sinking: &mut Sinking<'_>, path: &Path<'_>) {
@@ -295,13 +348,8 @@ impl Crdt for UnknownFields {
         }
     }
 
-    fn lay(&mut self, way: &[Step], seed: u64) {
-        if let Some((step, rest)) = way.split_first() {
-            self.iter_mut()
-                .filter(|field| step.is_field(field.step()))
-                .for_each(|field| field.node.lay(rest, seed));
-        }
-    }
+    /// A replica writes no counter that it does not know, so there is none of its own that would have to be found again.
+    fn lay(&mut self, _: &[Step], _: u64) {}
 
     fn undo(&mut self, steps: &[u32], before: &mut Before) {
         let (step, rest) = steps.split_first().expect("what is undone in a struct is in a field");
@@ -352,23 +400,21 @@ impl Crdt for UnknownFields {
     fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
         let recorder = std::mem::take(&mut repairing.recorder);
         if repairing.absence_speaks() {
-            for field in
-                self.iter_mut().filter(|field| theirs.iter().all(|other| other.place() != field.place()))
-            {
+            for field in self.iter_mut().filter(|field| !theirs.holds(field.place())) {
                 let path = field.known_path(path);
                 field.node.repair(&mut Node::Nothing, repairing, &path);
             }
         }
         for field in theirs.iter_mut() {
             let path = field.known_path(path);
-            self.node(field.number, field.shape).repair(&mut field.node, repairing, &path);
+            self.node(field.place()).repair(&mut field.node, repairing, &path);
         }
         repairing.recorder = recorder;
     }
 
     fn find_unreadable(&self, found: &mut Unreadable, path: &Path<'_>) {
         let live = self.iter().filter(|field| field.node.is_live());
-        live.for_each(|field| found.note_field(field.known_path(path).shown()));
+        live.for_each(|field| found.note_place(1, &field.known_path(path)));
     }
 
     fn split(&mut self, splitter: &mut Splitter) -> Self {
@@ -383,8 +429,8 @@ impl Crdt for UnknownFields {
     }
 
     fn append(&mut self, next: Self) {
-        for Field { number, shape, node } in next.fields.map(|fields| fields.0).unwrap_or_default() {
-            self.node(number, shape).append(node);
+        for Field { number, facet, node } in next.fields.map(|fields| fields.0).unwrap_or_default() {
+            self.node((number, facet)).append(node);
         }
     }
 }

@@ -71,10 +71,17 @@ macro_rules! nodes {
         impl Crdt for Node {
             type Mut<'a> = Writer<'a, Self>;
 
-            const SHAPE: Shape = Shape::OTHER;
+            const SHAPE: Shape = Shape::CLOSED;
 
             fn describe(schema: &mut Schema) {
                 schema.leaf("node");
+            }
+
+            fn row_count(&self) -> usize {
+                match self {
+                    Self::Nothing => 0,
+                    $(Self::$kind(state) => state.row_count(),)+
+                }
             }
 
             fn bottom() -> Self {
@@ -273,8 +280,8 @@ impl Node {
         ) -> Result<Vec<Node>, DecodeError> {
             Ok(T::decode(count, None, decoder)?.into_iter().map(node).collect())
         }
-        if let Some(values) = shape.values() {
-            let outer = decoder.set_nodes(values);
+        if let Some(within) = shape.within() {
+            let outer = decoder.set_nodes(within);
             let maps = column(count, decoder, Self::Map);
             decoder.set_nodes(outer);
             return maps;
@@ -287,7 +294,7 @@ impl Node {
             Some(Leaf::Set) => column(count, decoder, Self::Set),
             Some(Leaf::Document) => column(count, decoder, Self::Document),
             Some(Leaf::Struct) => column(count, decoder, Self::Struct),
-            None => Err(DecodeError::Expected { what: "a shape that can be merged", at: decoder.at() }),
+            None => Err(DecodeError::Expected { what: "what a field is", at: decoder.at() }),
         }
     }
 }
