@@ -2,7 +2,7 @@
 
 use crate::crdt::Crdt;
 use crate::crdt::unknown::node::Node;
-use crate::crdt::unknown::{Field, Fields, MOST_FIELDS, UnknownFields};
+use crate::crdt::unknown::{Field, Fields, MOST_FIELDS, UnknownFields, make_room};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -198,7 +198,7 @@ impl UnknownFields {
                     return Err(refused());
                 }
                 let fields = &mut unknown[place].fields.get_or_insert_default().0;
-                fields.reserve_exact(1);
+                make_room(fields);
                 fields.push(Field { number, facet, node });
             }
         }

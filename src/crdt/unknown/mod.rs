@@ -184,8 +184,7 @@ impl UnknownFields {
         let place = match fields.binary_search_by_key(&(number, facet), Field::place) {
             Ok(place) => place,
             Err(place) => {
-                // One field is nearly always all there will be.
-                fields.reserve_exact(1);
+                make_room(fields);
                 fields.insert(place, Field { number, facet, node: Node::Nothing });
                 place
             }
@@ -211,6 +210,13 @@ impl UnknownFields {
     #[doc(hidden)]
     pub fn live(&self) -> u64 {
         self.iter().filter(|field| field.node.is_live()).fold(0, |bitmap, field| bitmap | 1 << field.number)
+    }
+}
+
+/// Makes room for one more field: one is nearly always all there will be.
+fn make_room(fields: &mut Vec<Field>) {
+    if fields.is_empty() {
+        fields.reserve_exact(1);
     }
 }
 
@@ -300,7 +306,7 @@ impl Crdt for UnknownFields {
         }
         (merging.recorder, merging.unreadable) = (recorder, unreadable);
         (merging.conflicts, merging.is_unknown) = (conflicts, is_within);
-        for field in self.iter().filter(|field| came.contains(&field.place())) {
+        for field in self.iter().filter(|field| came.binary_search(&field.place()).is_ok()) {
             merging.unreadable.note_place(1, &field.known_path(path));
         }
     }
