@@ -1,5 +1,7 @@
 //! Columns of open structs: each field says what it is, and may be several things at once.
 
+use smallvec::SmallVec;
+
 use crate::crdt::Crdt;
 use crate::crdt::unknown::node::Node;
 use crate::crdt::unknown::{Field, Fields, MOST_FIELDS, UnknownFields, make_room};
@@ -8,6 +10,9 @@ use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::error::DecodeError;
 use crate::wire::shape::Facet;
+
+/// A field is nearly always one thing alone.
+const FEW_FACETS: usize = 2;
 
 /// What a field of a column is in the type that this release knows.
 struct Known<'a> {
@@ -213,12 +218,6 @@ impl UnknownFields {
         known: &T,
         canonical: &mut Canonical<'_>,
     ) {
-        if self.fields.is_none() {
-            if known.is_live() {
-                known.canonical(canonical);
-            }
-            return;
-        }
         let write = |canonical: &mut Canonical<'_>| known.canonical(canonical);
         let facet = Facet::new(T::SHAPE, name);
         self.canonical_facets(number, known.is_live().then_some((facet, &write)), canonical);
@@ -232,16 +231,13 @@ impl UnknownFields {
 
     fn canonical_facets(&self, number: u32, known: Option<Live<'_>>, canonical: &mut Canonical<'_>) {
         let live = self.held(number).filter(|field| field.node.is_live());
-        let mut facets: Vec<(Facet, Option<&Node>)> =
+        let mut facets: SmallVec<[(Facet, Option<&Node>); FEW_FACETS]> =
             live.map(|field| (field.facet, Some(&field.node))).collect();
         facets.extend(known.map(|(facet, _)| (facet, None)));
         facets.sort_unstable_by_key(|(facet, _)| *facet);
-        let are_several = facets.len() > 1;
-        for (facet, node) in facets {
-            // What is one thing alone reads as where nobody knows it as another.
-            if are_several {
-                canonical.uint(u64::from(facet.number()));
-            }
+        let last = facets.len().saturating_sub(1);
+        for (place, (facet, node)) in facets.into_iter().enumerate() {
+            canonical.uint(u64::from(facet.number()) << 1 | u64::from(place < last));
             match (node, known) {
                 (Some(node), _) => node.canonical(canonical),
                 (None, Some((_, write))) => write(canonical),
