@@ -17,6 +17,13 @@ pub enum Item {
     Key(Value),
     /// What of a name in a document: state of this kind.
     Kind(Kind),
+    /// A field of an open struct that the schema lacks, or has as something else: the number of the field, and what it is.
+    Unknown {
+        /// The number of the field.
+        field: u8,
+        /// Its shape, and below it 16 bits of a hash of its name.
+        facet: u32,
+    },
 }
 
 /// Where something was written.

@@ -84,9 +84,30 @@ pub struct PlannedPanic;
 ///     User { age: LwwRegister<i64>, visits: Counter }
 /// }
 /// ```
+///
+/// Of an open struct all fields but its `UnknownFields`, which nothing is written to here:
+/// ```
+/// use driftless::{Counter, Crdt, UnknownFields};
+///
+/// #[derive(Crdt)]
+/// struct User {
+///     visits: Counter,
+///     rest: UnknownFields,
+/// }
+///
+/// driftless_testkit::struct_subject! {
+///     open User { visits: Counter }
+/// }
+/// ```
 #[macro_export]
 macro_rules! struct_subject {
     ($name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+        $crate::struct_subject! { @ Struct $name { $($field: $type),+ } }
+    };
+    (open $name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+        $crate::struct_subject! { @ Open $name { $($field: $type),+ } }
+    };
+    (@ $schema:ident $name:ident { $($field:ident: $type:ty),+ }) => {
         impl $crate::subject::Subject for $name {
             fn act(
                 handle: &mut Self::Mut<'_>,
@@ -111,8 +132,12 @@ macro_rules! struct_subject {
                 live: &mut $crate::oracle::Live,
             ) -> Result<(), String> {
                 let mut fields = canonical.uint()?;
+                let is_open = matches!(Self::SCHEMA, $crate::schema::Schema::Open(_));
                 $(if fields & 1 == 1 {
                     place.push($crate::oracle::Item::Field(stringify!($field)));
+                    if is_open && canonical.facet()?.1 {
+                        return Err(format!("{place:?} is several things"));
+                    }
                     <$type as $crate::subject::Subject>::parse(canonical, place, live)?;
                     place.pop();
                 }
@@ -120,7 +145,7 @@ macro_rules! struct_subject {
                 if fields == 0 { Ok(()) } else { Err("fields that are not there".to_owned()) }
             }
 
-            const SCHEMA: $crate::schema::Schema = $crate::schema::Schema::Struct(&[
+            const SCHEMA: $crate::schema::Schema = $crate::schema::Schema::$schema(&[
                 $((stringify!($field), <$type as $crate::subject::Subject>::SCHEMA)),+
             ]);
 
@@ -330,6 +355,46 @@ impl<'a> Canonical<'a> {
         rmp_serde::from_read(&mut self.0).map_err(|error| error.to_string())
     }
 
+    /// What a field of an open struct is, and whether it is something else as well.
+    ///
+    /// # Errors
+    /// There is none of it.
+    pub fn facet(&mut self) -> Result<(u32, bool), String> {
+        let code = self.uint()?;
+        let facet = u32::try_from(code >> 1).map_err(|_| format!("no field is {code}"))?;
+        Ok((facet, code & 1 == 1))
+    }
+
+    /// A map: its keys, and below each what `value` reads. Keys are ordered by their bytes, whatever their type.
+    ///
+    /// # Errors
+    /// That of `value`; or a key is out of order, or nothing is live below it.
+    pub fn keys(
+        &mut self,
+        place: &mut Place,
+        live: &mut Live,
+        value: impl Fn(&mut Self, &mut Place, &mut Live) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut last: Option<&[u8]> = None;
+        for _ in 0..self.uint()? {
+            let start = self.0;
+            let key = self.value()?;
+            let bytes = &start[..start.len() - self.0.len()];
+            if last >= Some(bytes) {
+                return Err(format!("the key {key} stands behind {last:02x?}"));
+            }
+            last = Some(bytes);
+            place.push(Item::Key(key));
+            let before = live.len();
+            value(self, place, live)?;
+            place.pop();
+            if live.len() == before {
+                return Err("a key stands there although nothing is live below it".to_owned());
+            }
+        }
+        Ok(())
+    }
+
     /// What was written, and its dot before it.
     ///
     /// # Errors
@@ -403,6 +468,7 @@ pub fn show(place: &Place) -> String {
         Item::Field(name) => format!(".{name}"),
         Item::Key(key) => format!("/{key}"),
         Item::Kind(kind) => format!("<{kind}>"),
+        Item::Unknown { field, facet } => format!(".#{field}<{facet:06x}>"),
     });
     items.collect()
 }

@@ -271,6 +271,40 @@ impl Reader<'_> {
         }
     }
 
+    /// What a field is, in `count` structs that have it: each of its facets with whether it is there, struct by struct.
+    ///
+    /// # Errors
+    /// As of [`ints`](Self::ints).
+    pub fn facets(&mut self, count: usize) -> Result<Vec<(u32, Vec<bool>)>, String> {
+        let mut facets: Vec<u32> = Vec::new();
+        loop {
+            let code = self.byte()?;
+            let name = u16::from_be_bytes(self.array()?);
+            let facet = u32::from(code >> 1) << 16 | u32::from(name);
+            expect(code < 128, "a shape of six bits")?;
+            expect(facets.last() < Some(&facet), "facets in ascending order")?;
+            facets.push(facet);
+            if code & 1 == 0 {
+                break;
+            }
+        }
+        if let [facet] = facets[..] {
+            return Ok(vec![(facet, vec![true; count])]);
+        }
+        let mut found = Vec::new();
+        let mut is_any = vec![false; count];
+        for facet in facets {
+            let is_there = self.ints(count)?;
+            expect(is_there.iter().all(|is_there| *is_there < 2), "whether it is there")?;
+            let is_there: Vec<bool> = is_there.into_iter().map(|is_there| is_there == 1).collect();
+            expect(is_there.contains(&true), "each facet somewhere")?;
+            is_any.iter_mut().zip(&is_there).for_each(|(is_any, is_there)| *is_any |= is_there);
+            found.push((facet, is_there));
+        }
+        expect(!is_any.contains(&false), "something in each struct")?;
+        Ok(found)
+    }
+
     fn read_ids(&mut self, new: usize, shorts: usize, known: &[ReplicaId]) -> Result<(), String> {
         for _ in 0..new {
             let id = self.array()?;
@@ -366,8 +400,8 @@ impl Reader<'_> {
         value
     }
 
-    /// A value of a register: of any type, and so perhaps none that can be told. Then its bytes stand for it.
-    fn payload(&mut self) -> Result<Value, String> {
+    /// A value of a register, or a key: of any type, and so perhaps none that can be told. Then its bytes stand for it.
+    fn plain(&mut self) -> Result<Value, String> {
         let start = self.at;
         self.value().or_else(|_| {
             let mut rest = &self.bytes[start..];
@@ -413,7 +447,7 @@ impl Reader<'_> {
         match kind {
             Cells::Values => {
                 for _ in lives() {
-                    payloads.push((Payload::Value(self.payload()?), None));
+                    payloads.push((Payload::Value(self.plain()?), None));
                 }
             }
             Cells::Flags => payloads.resize(lives().count(), (Payload::On, None)),
@@ -540,13 +574,13 @@ impl Reader<'_> {
     fn keys(&mut self, maps: usize, count: usize) -> Result<Vec<Value>, String> {
         let start = self.at;
         if maps < 2 || count < 2 || self.byte()? == 0 {
-            return (0..count).map(|_| self.value()).collect();
+            return (0..count).map(|_| self.plain()).collect();
         }
         expect(self.bytes[start] == 1, "a dictionary of keys")?;
         let mut dictionary = Vec::new();
         for _ in 0..=self.varint()? {
             let before = self.at;
-            let key = self.value()?;
+            let key = self.plain()?;
             dictionary.push((key, self.at - before));
         }
         let mut keys = Vec::new();

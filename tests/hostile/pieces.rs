@@ -208,9 +208,10 @@ impl Parts<'_> {
             return;
         }
         match schema {
-            Schema::Register | Schema::Flag | Schema::Counter => self.cells(schema, count),
+            Schema::Register | Schema::Values | Schema::Flag | Schema::Counter => self.cells(schema, count),
             Schema::Set => self.rows(count, |parts, count| parts.cells(&Schema::Flag, count)),
             Schema::Map(value) => self.rows(count, |parts, count| parts.column(value, count)),
+            Schema::Open(_) => self.fields_of_facets(count),
             Schema::Struct(fields) => self.fields(count, fields.iter().map(|(_, field)| field)),
             Schema::Document => self.rows(count, |parts, count| {
                 if count > 0 {
@@ -224,6 +225,49 @@ impl Parts<'_> {
         let present = self.ints(count);
         for (number, field) in fields.enumerate() {
             self.column(field, present.iter().filter(|bits| *bits >> number & 1 == 1).count());
+        }
+    }
+
+    /// Fields that say what they are, so that no schema is needed.
+    fn fields_of_facets(&mut self, count: usize) {
+        let present = self.ints(count);
+        for number in 0..64 {
+            let count = present.iter().filter(|bits| *bits >> number & 1 == 1).count();
+            if count == 0 {
+                continue;
+            }
+            let mut shapes = vec![self.varint()];
+            self.fixed(2);
+            while shapes.last().is_some_and(|code| code & 1 == 1) {
+                shapes.push(self.varint());
+                self.fixed(2);
+            }
+            let is_there: Vec<usize> = match shapes.len() {
+                1 => vec![count],
+                several => (0..several)
+                    .map(|_| self.ints(count).iter().filter(|there| **there == 1).count())
+                    .collect(),
+            };
+            for (code, count) in shapes.iter().zip(is_there) {
+                self.shape(code >> 1, count);
+            }
+        }
+    }
+
+    fn shape(&mut self, shape: u64, count: usize) {
+        const LEAVES: [Schema; 7] = [
+            Schema::Register,
+            Schema::Values,
+            Schema::Flag,
+            Schema::Counter,
+            Schema::Set,
+            Schema::Document,
+            Schema::Open(&[]),
+        ];
+        match shape.checked_sub(8) {
+            Some(values) if count > 0 => self.rows(count, |parts, count| parts.shape(values, count)),
+            Some(_) => {}
+            None => self.column(&LEAVES[shape as usize], count),
         }
     }
 
@@ -267,7 +311,7 @@ impl Parts<'_> {
         self.ints(listed + marks + records);
         let payloads = listed + count - general;
         match schema {
-            Schema::Register => (0..payloads).for_each(|_| self.value()),
+            Schema::Register | Schema::Values => (0..payloads).for_each(|_| self.value()),
             Schema::Counter => {
                 [payloads, payloads, records].into_iter().for_each(|count| drop(self.ints(count)))
             }

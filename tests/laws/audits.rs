@@ -153,7 +153,7 @@ fn faults_are_repaired<S: Subject>() {
     let cases = (histories(Theme::All, 30), any::<u64>());
     // A message of one cell has few bits to go wrong.
     let count = match S::SCHEMA {
-        Schema::Register | Schema::Flag | Schema::Counter => 20,
+        Schema::Register | Schema::Values | Schema::Flag | Schema::Counter => 20,
         _ => 6,
     };
     prove(count, cases, |(history, seed)| {

@@ -130,14 +130,7 @@ impl Subject for Document {
     }
 
     fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String> {
-        let mut last = None;
-        for _ in 0..canonical.uint()? {
-            let name = canonical.value()?;
-            if last.as_ref() >= Some(&name) {
-                return Err(format!("the name {name} stands behind {last:?}"));
-            }
-            last = Some(name.clone());
-            place.push(Item::Key(name));
+        canonical.keys(place, live, |canonical, place, live| {
             for _ in 0..canonical.uint()? {
                 let number = canonical.uint()?;
                 let kind = KINDS.get(number as usize).ok_or("there is no such kind")?;
@@ -145,9 +138,8 @@ impl Subject for Document {
                 of_kind!(kind, parse(canonical, place, live))?;
                 place.pop();
             }
-            place.pop();
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     const SCHEMA: Schema = Schema::Document;

@@ -34,7 +34,7 @@ impl<T: Sample> Sample for Option<T> {
 }
 
 macro_rules! register {
-    ($name:ident) => {
+    ($name:ident, $schema:ident) => {
         impl<T: Datum + Sample> Subject for $name<T> {
             fn act(handle: &mut Self::Mut<'_>, script: &mut Script<'_>) -> Result<(), Stop> {
                 if script.pick(4) == 3 {
@@ -57,7 +57,7 @@ macro_rules! register {
                 canonical.entries(place, live, |canonical| canonical.value().map(Payload::Value))
             }
 
-            const SCHEMA: Schema = Schema::Register;
+            const SCHEMA: Schema = Schema::$schema;
 
             fn read(&self, place: &mut Place, readings: &mut Readings) {
                 let values: Vec<_> = self.stamped().map(|(stamp, value)| (stamp, Value::of(value))).collect();
@@ -69,8 +69,8 @@ macro_rules! register {
     };
 }
 
-register!(LwwRegister);
-register!(MvRegister);
+register!(LwwRegister, Register);
+register!(MvRegister, Values);
 
 impl Subject for Flag {
     fn act(handle: &mut Self::Mut<'_>, script: &mut Script<'_>) -> Result<(), Stop> {
@@ -186,7 +186,7 @@ impl<T: Numbered> Subject for OrSet<T> {
     }
 
     fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String> {
-        parse_map::<Flag>(canonical, place, live)
+        canonical.keys(place, live, Flag::parse)
     }
 
     const SCHEMA: Schema = Schema::Set;
@@ -233,7 +233,7 @@ impl<K: Numbered, V: Subject> Subject for MergeMap<K, V> {
     }
 
     fn parse(canonical: &mut Canonical<'_>, place: &mut Place, live: &mut Live) -> Result<(), String> {
-        parse_map::<V>(canonical, place, live)
+        canonical.keys(place, live, V::parse)
     }
 
     const SCHEMA: Schema = Schema::Map(&V::SCHEMA);
@@ -260,28 +260,4 @@ fn update<K: Numbered, V: Subject>(
     script.at(Item::Key(Value::of(&key)), |script| {
         handle.update(&key, |handle| (0..times).try_for_each(|_| V::act(handle, script)))
     })
-}
-
-/// Reads a map whose values are of a type. Keys stand in order, each once.
-fn parse_map<V: Subject>(
-    canonical: &mut Canonical<'_>,
-    place: &mut Place,
-    live: &mut Live,
-) -> Result<(), String> {
-    let mut last = None;
-    for _ in 0..canonical.uint()? {
-        let key = canonical.value()?;
-        if last.as_ref() >= Some(&key) {
-            return Err(format!("the key {key} stands behind {last:?}"));
-        }
-        last = Some(key.clone());
-        place.push(Item::Key(key));
-        let before = live.len();
-        V::parse(canonical, place, live)?;
-        place.pop();
-        if live.len() == before {
-            return Err("a key stands there although nothing is live below it".to_owned());
-        }
-    }
-    Ok(())
 }
