@@ -6,9 +6,10 @@
 mod answers;
 mod documents;
 mod messages;
+mod open;
 mod types;
 
-use driftless::{Config, Crdt, Delta, Limits, MergeError, PendingDelta, Replica, ReplicaId, Value};
+use driftless::{Config, Crdt, Limits, MergeError, PendingDelta, Replica, ReplicaId, Value};
 
 use crate::schema::Schema;
 
@@ -99,6 +100,7 @@ pub fn visit_all(visitor: &mut impl Visitor) {
     types::visit(visitor);
     documents::visit(visitor);
     messages::visit(visitor);
+    open::visit(visitor);
 }
 
 /// Visits samples of answers to requests. Their bytes depend on how the platform hashes keys, so they are in no golden files.
@@ -123,12 +125,23 @@ impl<S: Crdt> Sending<S> {
 
     /// Sends the reader what it lacks of `from`, as one message.
     fn send(&mut self, from: &Replica<S>) {
-        self.deliver(self.delta(from).encode().expect("samples can be serialized"));
+        self.pass_on(from);
+    }
+
+    /// As [`send`](Self::send), of a replica of any release.
+    fn pass_on<T: Crdt>(&mut self, from: &Replica<T>) {
+        let delta = from.delta_since(&self.inbox.replica.vector());
+        self.deliver(delta.encode().expect("samples can be serialized"));
     }
 
     /// As [`send`](Self::send), in chunks.
     fn send_in_chunks(&mut self, from: &Replica<S>, chunk_bytes: usize) {
-        for chunk in self.delta(from).into_chunks(chunk_bytes) {
+        self.pass_on_in_chunks(from, chunk_bytes);
+    }
+
+    /// As [`pass_on`](Self::pass_on), in chunks.
+    fn pass_on_in_chunks<T: Crdt>(&mut self, from: &Replica<T>, chunk_bytes: usize) {
+        for chunk in from.delta_since(&self.inbox.replica.vector()).into_chunks(chunk_bytes) {
             self.deliver(chunk.expect("samples can be serialized"));
         }
     }
@@ -144,10 +157,6 @@ impl<S: Crdt> Sending<S> {
         for chunk in from.answer(&self.inbox.replica.request()).into_chunks(chunk_bytes) {
             self.deliver(chunk.expect("samples can be serialized"));
         }
-    }
-
-    fn delta(&self, from: &Replica<S>) -> Delta<S> {
-        from.delta_since(&self.inbox.replica.vector())
     }
 
     fn deliver(&mut self, message: Vec<u8>) {
@@ -178,6 +187,13 @@ fn write<S: Crdt, R>(replica: &mut Replica<S>, after_ms: u64, write: impl FnOnce
 /// Brings to `to` what it lacks of `from`.
 fn sync<S: Crdt>(from: &Replica<S>, to: &mut Replica<S>) {
     to.merge(LAST_MS, from.delta_since(&to.vector())).expect("samples merge");
+}
+
+/// Brings to `to` what it lacks of `from`, which may be of another release: they understand each other's bytes alone.
+fn ship<A: Crdt, B: Crdt>(from: &Replica<A>, to: &mut Replica<B>) {
+    let message = from.delta_since(&to.vector()).encode().expect("samples can be serialized");
+    let delta = to.decode(&message).expect("samples can be read");
+    to.merge(LAST_MS, delta).expect("samples merge");
 }
 
 /// A value of each kind, and one at each end of each kind.

@@ -22,6 +22,9 @@ SYSTEM = {"struct": [["members", {"map": "register"}], ["epoch", "register"], ["
                      ["forks", {"map": {"map": "register"}}]]}
 KINDS = [("register", "register"), ("values", "register"), ("set", "set"), ("counter", "counter"), ("flag", "flag"),
          ("map", "document")]
+# What is in the innermost map of a shape, by its lowest three bits; of a struct no field is known.
+LEAVES = ["register", "values", "flag", "counter", "set", "document", {"open": []}]
+MOST_FIELDS = 64
 # Kinds of maps beside those of plain rows alone.
 SOME_FLOORS, ALL_SHORT, SOME_SHORT = 1, 2, 3
 # Modes of a column of integers beyond the widths.
@@ -359,6 +362,8 @@ class Reader(Bytes):
             return self.cells_of(schema, paths)
         if "map" in schema:
             return self.rows(lambda paths: self.column(schema["map"], paths), paths)
+        if "open" in schema:
+            return self.open(schema["open"], paths)
         parts = [({"field": name}, field) for name, field in schema["struct"]]
         return self.parts(parts, paths)
 
@@ -375,6 +380,42 @@ class Reader(Bytes):
             for place, event in zip(those, found):
                 newest[place] = max(newest[place], event)
         return newest
+
+    def open(self, own, paths):
+        """Structs of which each field says what it is: they may have other fields than their own, and some as other things."""
+        present, newest = self.ints(len(paths)), [-1] * len(paths)
+        for number in range(MOST_FIELDS):
+            those = [place for place, bits in enumerate(present) if bits >> number & 1]
+            for facet, there in self.facets(those):
+                step, field = {"field": number, "facet": facet}, None
+                if number < len(own) and facet_of(*own[number]) == facet:
+                    step, field = {"field": own[number][0]}, own[number][1]
+                found = self.column(field or schema_of(facet >> 16), [paths[place] + [step] for place in there])
+                check(all(event >= 0 for event in found), f"field {number} is said to be there, and nothing is in it")
+                for place, event in zip(there, found):
+                    newest[place] = max(newest[place], event)
+        return newest
+
+    def facets(self, those):
+        """What a field is that those structs have, each with those that have something of it."""
+        if not those:
+            return []
+        facets, more = [], 1
+        while more:
+            code = self.byte()
+            check(code < 128, f"a shape before {self.at} is beyond six bits")
+            facets.append(code >> 1 << 16 | int.from_bytes(self.take(2), "big"))
+            more = code & 1
+        check(is_ascending(facets), f"the facets before {self.at} are out of order")
+        if len(facets) == 1:
+            return [(facets[0], those)]
+        found = []
+        for facet in facets:
+            is_there = self.ints(len(those))
+            check(max(is_there) == 1, f"a facet before {self.at} is in no struct, or more than in it")
+            found.append((facet, [place for place, there in zip(those, is_there) if there]))
+        check({place for _, there in found for place in there} == set(those), f"a struct before {self.at} has an empty field")
+        return found
 
     def rows(self, values, paths):
         if not paths:
@@ -502,7 +543,7 @@ class Reader(Bytes):
 
     def payloads(self, type, cells):
         live = [live for cell in cells for live in cell["live"]]
-        if type == "register":
+        if type in ("register", "values"):
             for payload in live:
                 payload["value"] = self.value()
         if type == "counter":
@@ -514,6 +555,24 @@ class Reader(Bytes):
             records = [record for cell in cells for record in cell["removed"]]
             for record, total in zip(records, self.ints(len(records))):
                 record["total"] = unzigzag(total)
+
+
+def facet_of(name, schema):
+    """What a field of a name and a type is."""
+    maps = 0
+    while isinstance(schema, dict) and "map" in schema:
+        schema, maps = schema["map"], maps + 1
+    leaf = LEAVES.index(schema) if schema in LEAVES else len(LEAVES) - 1
+    return (maps << 3 | leaf) << 16 | xxh3(name.encode()) & 0xFFFF
+
+
+def schema_of(shape):
+    """What anybody can read of a shape."""
+    check(shape & 7 < len(LEAVES), f"nobody can read the shape {shape}")
+    schema = LEAVES[shape & 7]
+    for _ in range(shape >> 3):
+        schema = {"map": schema}
+    return schema
 
 
 def zigzag(number):

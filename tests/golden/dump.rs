@@ -67,6 +67,7 @@ fn in_order<T>(places: &BTreeMap<Place, T>, show: impl Fn(&T) -> Map<String, Jso
 fn of_item(item: &Item) -> Json {
     match item {
         Item::Field(name) => json!({ "field": name }),
+        Item::Unknown { field, facet } => json!({ "field": field, "facet": facet }),
         Item::Key(key) => json!({ "key": of_value(key) }),
         Item::Kind(kind) => json!({
             "kind": match kind {

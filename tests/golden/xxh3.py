@@ -1,4 +1,4 @@
-"""XXH3 with 64 bits and without a seed, of 9 bytes and more, as xxHash's own description defines it."""
+"""XXH3 with 64 bits and without a seed, of 1 byte and more, as xxHash's own description defines it."""
 
 import struct
 
@@ -31,6 +31,29 @@ def avalanche(hash):
 
 def mix(data, at, secret):
     return fold(read(data, at) ^ read(SECRET, secret), read(data, at + 8) ^ read(SECRET, secret + 8))
+
+
+def of_3(data):
+    """The mixing of the last round is that of the older XXH64."""
+    first, middle, last = data[0], data[len(data) // 2], data[-1]
+    secret = struct.unpack_from("<2I", SECRET, 0)
+    hash = (first << 16 | middle << 24 | last | len(data) << 8) ^ secret[0] ^ secret[1]
+    hash = (hash ^ hash >> 33) * PRIMES64[1] & MASK
+    hash = (hash ^ hash >> 29) * PRIMES64[2] & MASK
+    return hash ^ hash >> 32
+
+
+def of_8(data):
+    first, last = struct.unpack_from("<I", data, 0)[0], struct.unpack_from("<I", data, len(data) - 4)[0]
+    hash = (last + (first << 32)) ^ read(SECRET, 8) ^ read(SECRET, 16)
+    hash ^= turned(hash, 49) ^ turned(hash, 24)
+    hash = hash * 0x9FB21C651E98DF25 & MASK
+    hash = (hash ^ (hash >> 35) + len(data)) * 0x9FB21C651E98DF25 & MASK
+    return hash ^ hash >> 28
+
+
+def turned(number, by):
+    return (number << by | number >> 64 - by) & MASK
 
 
 def of_16(data):
@@ -87,9 +110,9 @@ def scramble(lanes):
 
 
 def xxh3(data):
-    if len(data) < 9:
-        raise ValueError("no message hashes so little")
-    for most, of in ((16, of_16), (128, of_128), (240, of_240)):
+    if not data:
+        raise ValueError("nothing hashes so little")
+    for most, of in ((3, of_3), (8, of_8), (16, of_16), (128, of_128), (240, of_240)):
         if len(data) <= most:
             return of(data)
     return of_long(data)
