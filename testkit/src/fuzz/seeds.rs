@@ -1,10 +1,10 @@
 //! What fuzzing starts from: a few messages of each type, as the engine makes them.
 
-use driftless::{Config, ReplicaId, VersionVector};
+use driftless::{Config, MergeMap, ReplicaId, VersionVector};
 
 use crate::fuzz::delivery::{ANY_STAMP, HASH_BEFORE, IN_CHUNKS, RECEIVER_IS_EMPTY};
 use crate::fuzz::scene::{self, Scene};
-use crate::fuzz::types::{COUNT, of_type};
+use crate::fuzz::types::{COUNT, Elsewhere, OPEN, of_type};
 use crate::subject::Subject;
 
 /// The bit of a message's first byte that says so.
@@ -29,7 +29,10 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
             parts.chain([("deepest".to_owned(), DEEPEST.to_vec())]).collect()
         }
         "session" => (0..24).map(|number| (format!("how-{number}"), arbitrary(number, 240))).collect(),
-        _ => (0..COUNT).flat_map(|number| of_type!(number, messages(number))).collect(),
+        _ => {
+            let of_types = (0..COUNT).flat_map(|number| of_type!(number, messages(number)));
+            of_types.chain(written::<MergeMap<String, Elsewhere>>(OPEN, "elsewhere-")).collect()
+        }
     }
 }
 
@@ -39,13 +42,26 @@ fn arbitrary(first: u8, len: u8) -> Vec<u8> {
     std::iter::once(first).chain(rest).collect()
 }
 
+/// The seed of a type with a name, and how and what its receiver is sent.
+fn seed(number: u8, name: &str, how: u8, message: &[u8]) -> (String, Vec<u8>) {
+    (format!("type-{number}-{name}"), [&[number, how | ANY_STAMP], message].concat())
+}
+
 fn messages<S: Subject>(number: u8) -> Vec<(String, Vec<u8>)> {
+    let mut files = written::<S>(number, "");
+    let answer = answer::<S>().filter(|_| MAKES_ANSWERS);
+    files.extend(answer.map(|answer| seed(number, &ANSWER[1..], 0, &answer)));
+    files
+}
+
+/// Messages for one who reads them as the type with a number, whoever wrote them.
+fn written<S: Subject>(number: u8, prefix: &str) -> Vec<(String, Vec<u8>)> {
     let mut scene = Scene::<S>::new(&Config::default());
     let received = scene.replicas[2].vector();
     let none = VersionVector::new();
     let mut files = Vec::new();
     let mut add = |name: &str, how: u8, message: &[u8]| {
-        files.push((format!("type-{number}-{name}"), [&[number, how | ANY_STAMP], message].concat()));
+        files.push(seed(number, &format!("{prefix}{name}"), how, message));
     };
     scene.write(1, 5);
     scene.sync(0, 1);
@@ -76,9 +92,6 @@ fn messages<S: Subject>(number: u8) -> Vec<(String, Vec<u8>)> {
     let stranger: VersionVector =
         [(ReplicaId::from_u128(9), driftless::Timestamp::from_bits(1))].into_iter().collect();
     add("complete", 0, &delta(&scene, &stranger));
-    if let Some(answer) = answer::<S>().filter(|_| MAKES_ANSWERS) {
-        add(&ANSWER[1..], 0, &answer);
-    }
     files
 }
 
