@@ -392,8 +392,8 @@ fn at_the_root_fields_that_are_not_known_are_rows_of_their_own_under_the_same_na
 
 /// Bytes of an open struct, to be broken.
 fn sample() -> Vec<u8> {
-    let (mut counted, mut flagged): (Replica<MergeMap<u8, Counted>>, Replica<MergeMap<u8, Flagged>>) =
-        (replica(1), replica(2));
+    let mut counted: Replica<MergeMap<u8, Counted>> = replica(1);
+    let mut flagged: Replica<MergeMap<u8, Flagged>> = replica(2);
     let mut new: Replica<New> = replica(3);
     counted.write(NOW_MS, |shop| shop.update(&7, |item| item.seen().add(5).unwrap())).unwrap();
     flagged.write(NOW_MS, |shop| shop.update(&7, |item| item.seen().enable())).unwrap();
