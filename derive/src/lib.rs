@@ -52,7 +52,7 @@ use crate::input::Input;
 ///
 /// In messages, fields are numbered by their position. So a struct that replicas exchange may be changed in two ways only:
 ///
-/// - A field is renamed, unless the struct is open. Its number stays.
+/// - A field is renamed, unless the struct is open, in all replicas at once. Its number stays.
 /// - A field is **appended at the end**. Fields are never reordered and never removed, and not made to depend on `#[cfg]`: their
 ///   numbers would mean other fields to replicas of the other version.
 ///

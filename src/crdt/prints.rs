@@ -36,7 +36,8 @@ use crate::wire::canonical::Canonical;
 pub struct RowPrint {
     /// Where it is, to be shown.
     pub path: ChangePath,
-    /// A hash of where it is: what replicas call it among themselves.
+    /// A hash of where it is: what replicas call it among themselves. Rows of a field that is several things at once, for
+    /// different releases, may have one: their prints are added up, wrapping, to compare them.
     pub id: u64,
     /// A hash of that and of what is live in it.
     pub print: u64,

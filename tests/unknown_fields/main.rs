@@ -211,6 +211,43 @@ fn a_removal_removes_what_it_has_seen_of_fields_that_it_does_not_know_and_no_mor
 }
 
 #[test]
+fn a_removal_is_passed_on_by_a_delta_that_was_never_bytes() {
+    let (mut new, mut other): (Replica<New>, Replica<New>) = (replica(1), replica(2));
+    let (mut eu, mut us): (Replica<Old>, Replica<Old>) = (replica(3), replica(4));
+    new.write(NOW_MS, |shop| shop.update(&7, |item| item.stock().add(5).unwrap())).unwrap();
+    ship(&new, &mut eu, NOW_MS + 1);
+    ship(&new, &mut us, NOW_MS + 1);
+    // What is written beside it meanwhile stays.
+    other.write(NOW_MS + 1, |shop| shop.update(&7, |item| item.is_hidden().enable())).unwrap();
+    new.write(NOW_MS + 2, |shop| shop.remove(&7)).unwrap();
+    ship(&other, &mut eu, NOW_MS + 3);
+    ship(&new, &mut eu, NOW_MS + 3);
+    us.merge(NOW_MS + 4, eu.delta_since(&us.vector())).unwrap();
+    assert_eq!((us.vector(), us.digest()), (eu.vector(), eu.digest()));
+    let behind: Replica<New> = reopened(&us, 5);
+    let item = behind.state().get(&7).unwrap();
+    assert_eq!((item.stock.value(), item.is_hidden.is_enabled()), (0, true));
+    assert_eq!(us.unreadable().values, 1);
+    // As to one that knows nothing but what was written beside it.
+    let mut late: Replica<Old> = replica(6);
+    ship(&other, &mut late, NOW_MS + 5);
+    late.merge(NOW_MS + 6, eu.delta_since(&late.vector())).unwrap();
+    assert_eq!(late.digest(), eu.digest());
+}
+
+#[test]
+fn what_is_held_already_is_not_told_again() {
+    let (mut new, mut old): (Replica<New>, Replica<Old>) = (replica(1), replica(2));
+    new.write(NOW_MS, |shop| shop.update(&7, |item| write_all(item, 7))).unwrap();
+    let whole = new.delta_since(&VersionVector::new()).encode().unwrap();
+    assert_eq!(ship(&new, &mut old, NOW_MS + 1).unreadable.values, 9);
+    new.write(NOW_MS + 2, |shop| shop.update(&7, |item| item.stock().add(1).unwrap())).unwrap();
+    let merged = ship(&new, &mut old, NOW_MS + 3);
+    assert_eq!(merged.unreadable.to_string(), "1 value that this release cannot read, at 7.#3");
+    assert!(old.merge(NOW_MS + 4, old.decode(&whole).unwrap()).unwrap().unreadable.is_empty());
+}
+
+#[test]
 fn a_transaction_that_is_undone_undoes_what_it_did_to_fields_that_it_does_not_know() {
     let (mut new, mut old): (Replica<New>, Replica<Old>) = (replica(1), replica(2));
     new.write(NOW_MS, |shop| shop.update(&7, |item| write_all(item, 7))).unwrap();

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::crdt::Crdt;
 use crate::crdt::unknown::node::Node;
-use crate::crdt::unknown::{Field, Fields, MOST_FIELDS, UnknownFields, make_room};
+use crate::crdt::unknown::{Field, Fields, MOST_FIELDS, UnknownFields};
 use crate::wire::canonical::Canonical;
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -126,7 +126,11 @@ impl UnknownFields {
     ) -> Result<Vec<Option<T>>, DecodeError> {
         let mut known: Vec<Option<T>> = Vec::new();
         let read = |places: &[usize], decoder: &mut Decoder<'_>| {
+            let at = decoder.at();
             let column = T::decode(places.len(), held, decoder)?;
+            if column.iter().any(T::is_bottom) {
+                return Err(DecodeError::Expected { what: "what a field is", at });
+            }
             known.resize_with(bitmaps.len(), || None);
             places.iter().zip(column).for_each(|(place, field)| known[*place] = Some(field));
             Ok(())
@@ -174,7 +178,6 @@ impl UnknownFields {
         // In which of the structs it is each thing.
         let mut of_facets: Vec<Vec<usize>> = Vec::with_capacity(facets.len());
         if facets.len() > 1 {
-            decoder.room::<usize>(facets.len().saturating_mul(there.len()))?;
             let mut is_any = vec![false; there.len()];
             for _ in &facets {
                 let has_it = decoder.ints(there.len())?;
@@ -183,7 +186,9 @@ impl UnknownFields {
                 }
                 is_any.iter_mut().zip(&has_it).for_each(|(is_any, has_it)| *is_any |= *has_it == 1);
                 let with = there.iter().zip(&has_it).filter(|(_, has_it)| **has_it == 1);
-                of_facets.push(with.map(|(place, _)| *place).collect());
+                let with: Vec<usize> = with.map(|(place, _)| *place).collect();
+                decoder.room::<usize>(with.len())?;
+                of_facets.push(with);
             }
             if is_any.contains(&false) {
                 return Err(refused());
@@ -196,14 +201,15 @@ impl UnknownFields {
                 read(&places, decoder)?;
                 continue;
             }
-            decoder.room::<(Field, Fields)>(places.len())?;
+            decoder.room::<([Field; 2], Fields)>(places.len())?;
             let nodes = Node::decode_shape(facet.shape(), places.len(), decoder)?;
             for (place, node) in places.into_iter().zip(nodes) {
                 if node.is_bottom() {
                     return Err(refused());
                 }
                 let fields = &mut unknown[place].fields.get_or_insert_default().0;
-                make_room(fields);
+                // One is nearly always all there will be.
+                fields.reserve_exact(usize::from(fields.is_empty()));
                 fields.push(Field { number, facet, node });
             }
         }

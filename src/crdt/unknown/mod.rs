@@ -60,7 +60,7 @@ const NAMES: [&str; MOST_FIELDS as usize] = [
 /// were made apart may so append what they like under one number. And a field keeps its name for ever: under another it is
 /// another field, and what was written before is kept, but not read. Keys and elements must still be of one type in all releases.
 ///
-/// All structs below an open one are open as well, which is checked when the program is compiled:
+/// All structs below an open one are open as well, which is checked when the program is built:
 /// ```compile_fail,E0080
 /// use driftless::{Config, Counter, Crdt, LwwRegister, MergeMap, Replica, ReplicaId, UnknownFields};
 ///
@@ -178,18 +178,32 @@ impl UnknownFields {
         self.fields().binary_search_by_key(&place, Field::place).is_ok()
     }
 
-    /// What a field holds as one of the things that it is; added if there is nothing.
-    fn node(&mut self, (number, facet): (u32, Facet)) -> &mut Node {
+    /// What a field holds as one of the things that it is.
+    fn held_mut(&mut self, place: (u32, Facet)) -> Option<&mut Node> {
+        let fields = &mut self.fields.as_deref_mut()?.0;
+        let place = fields.binary_search_by_key(&place, Field::place).ok()?;
+        fields.get_mut(place).map(|field| &mut field.node)
+    }
+
+    /// Adds fields that are not held yet, all at once.
+    fn add(&mut self, mut new: Vec<Field>) {
+        if new.is_empty() {
+            return;
+        }
         let fields = &mut self.fields.get_or_insert_default().0;
-        let place = match fields.binary_search_by_key(&(number, facet), Field::place) {
-            Ok(place) => place,
-            Err(place) => {
-                make_room(fields);
-                fields.insert(place, Field { number, facet, node: Node::Nothing });
-                place
+        fields.reserve_exact(new.len());
+        fields.append(&mut new);
+        fields.sort_unstable_by_key(Field::place);
+    }
+
+    /// Gives back what nothing is left of.
+    fn drop_bottoms(&mut self) {
+        if let Some(fields) = &mut self.fields {
+            fields.0.retain(|field| !field.node.is_bottom());
+            if fields.0.is_empty() {
+                self.fields = None;
             }
-        };
-        &mut fields[place].node
+        }
     }
 
     fn collect(fields: impl Iterator<Item = Field>) -> Self {
@@ -210,13 +224,6 @@ impl UnknownFields {
     #[doc(hidden)]
     pub fn live(&self) -> u64 {
         self.iter().filter(|field| field.node.is_live()).fold(0, |bitmap, field| bitmap | 1 << field.number)
-    }
-}
-
-/// Makes room for one more field: one is nearly always all there will be.
-fn make_room(fields: &mut Vec<Field>) {
-    if fields.is_empty() {
-        fields.reserve_exact(1);
     }
 }
 
@@ -268,7 +275,8 @@ impl Crdt for UnknownFields {
     }
 
     fn fork(&self) -> Self {
-        Self::collect(self.iter().map(|field| field.with(field.node.fork())))
+        let fields = self.iter().filter(|field| !field.node.is_bottom());
+        Self::collect(fields.map(|field| field.with(field.node.fork())))
     }
 
     fn handle(writer: Writer<'_, Self>) -> Self::Mut<'_> {
@@ -288,22 +296,32 @@ impl Crdt for UnknownFields {
         let recorder = std::mem::take(&mut merging.recorder);
         let unreadable = std::mem::take(&mut merging.unreadable);
         let (conflicts, is_within) = (merging.conflicts, std::mem::replace(&mut merging.is_unknown, true));
-        let mut came = Vec::new();
-        for field in theirs.iter_mut().filter(|field| !field.node.is_bottom()) {
-            let at = field.path(path);
-            let node = self.node(field.place());
+        // What is at bottom says no more than what is absent: that all of it within the floor or the vector is gone.
+        theirs.drop_bottoms();
+        let (mut came, mut new) = (Vec::new(), Vec::new());
+        for field in theirs.iter_mut() {
+            let (place, at) = (field.place(), field.path(path));
+            let mut absent = Node::Nothing;
+            let held = self.held_mut(place);
+            let is_held = held.is_some();
+            let node = held.unwrap_or(&mut absent);
+            let fresh = std::mem::take(&mut merging.fresh);
             node.join(&mut field.node, merging, &at);
-            if !is_within && node.is_live() {
-                came.push(field.place());
+            if !is_within && node.is_live() && !merging.fresh.is_empty() {
+                came.push(place);
+            }
+            merging.fresh.raise_all(&fresh);
+            if !is_held && !absent.is_bottom() {
+                new.push(field.with(absent));
             }
         }
         if merging.absence_speaks() {
-            // What came in was joined, and left something at bottom behind in each place.
             for field in self.iter_mut().filter(|field| !theirs.holds(field.place())) {
                 let path = field.path(path);
                 field.node.join(&mut Node::Nothing, merging, &path);
             }
         }
+        self.add(new);
         (merging.recorder, merging.unreadable) = (recorder, unreadable);
         (merging.conflicts, merging.is_unknown) = (conflicts, is_within);
         for field in self.iter().filter(|field| came.binary_search(&field.place()).is_ok()) {
@@ -341,9 +359,7 @@ impl Crdt for UnknownFields {
     fn prune(&mut self, pruning: &mut Pruning<'_>) -> bool {
         let mut has_residue = false;
         self.iter_mut().for_each(|field| has_residue |= field.node.prune(pruning));
-        if self.is_bottom() {
-            self.fields = None;
-        }
+        self.drop_bottoms();
         has_residue
     }
 
@@ -405,16 +421,25 @@ impl Crdt for UnknownFields {
 
     fn repair(&mut self, theirs: &mut Self, repairing: &mut Repairing<'_>, path: &Path<'_>) {
         let recorder = std::mem::take(&mut repairing.recorder);
+        theirs.drop_bottoms();
         if repairing.absence_speaks() {
             for field in self.iter_mut().filter(|field| !theirs.holds(field.place())) {
                 let path = field.known_path(path);
                 field.node.repair(&mut Node::Nothing, repairing, &path);
             }
         }
+        let mut new = Vec::new();
         for field in theirs.iter_mut() {
-            let path = field.known_path(path);
-            self.node(field.place()).repair(&mut field.node, repairing, &path);
+            let (place, at) = (field.place(), field.known_path(path));
+            let mut absent = Node::Nothing;
+            let held = self.held_mut(place);
+            let is_held = held.is_some();
+            held.unwrap_or(&mut absent).repair(&mut field.node, repairing, &at);
+            if !is_held && !absent.is_bottom() {
+                new.push(field.with(absent));
+            }
         }
+        self.add(new);
         repairing.recorder = recorder;
     }
 
@@ -435,8 +460,13 @@ impl Crdt for UnknownFields {
     }
 
     fn append(&mut self, next: Self) {
-        for Field { number, facet, node } in next.fields.map(|fields| fields.0).unwrap_or_default() {
-            self.node((number, facet)).append(node);
+        let mut new = Vec::new();
+        for field in next.fields.map(|fields| fields.0).unwrap_or_default() {
+            match self.held_mut(field.place()) {
+                Some(node) => node.append(field.node),
+                None => new.push(field),
+            }
         }
+        self.add(new);
     }
 }
