@@ -403,12 +403,14 @@ fn open_bytes(input: &Input<'_>, Field { ident: unknown, of: open, .. }: &Field<
             }
             decoder.nested(|decoder| {
                 let bitmaps = decoder.ints(count)?;
-                let mut unknown: ::std::vec::Vec<::driftless::UnknownFields> =
-                    bitmaps.iter().map(|_| #open::bottom()).collect();
+                let mut unknown: ::std::vec::Vec<::driftless::UnknownFields> = ::std::vec::Vec::new();
                 #(#decode)*
                 ::driftless::UnknownFields::decode_from(#first_unknown, &bitmaps, &mut unknown, decoder)?;
-                let put = |unknown: ::driftless::UnknownFields| Self { #(#put,)* #unknown: unknown };
-                ::core::result::Result::Ok(unknown.into_iter().map(put).collect())
+                // Not to take more memory at once than there must be.
+                ::core::mem::drop(bitmaps);
+                let mut unknown = unknown.into_iter();
+                let put = |_| Self { #(#put,)* #unknown: unknown.next().unwrap_or_else(#open::bottom) };
+                ::core::result::Result::Ok((0..count).map(put).collect())
             })
         }
 

@@ -112,7 +112,7 @@ impl UnknownFields {
     }
 
     /// Reads a field that this release knows, of a column of structs that have the fields of these bitmaps; what else it is goes
-    /// to `unknown`. Of a field that is in none of them there is nothing.
+    /// to `unknown`, which stays empty if there is nothing. Of a field that is in none of them there is nothing.
     ///
     /// # Errors
     /// The bytes are none of it, or a limit is exceeded.
@@ -121,7 +121,7 @@ impl UnknownFields {
         (number, name): (u32, &str),
         bitmaps: &[u64],
         held: Option<&T>,
-        unknown: &mut [Self],
+        unknown: &mut Vec<Self>,
         decoder: &mut Decoder<'_>,
     ) -> Result<Vec<Option<T>>, DecodeError> {
         let mut known: Vec<Option<T>> = Vec::new();
@@ -148,7 +148,7 @@ impl UnknownFields {
     pub fn decode_from(
         first: u32,
         bitmaps: &[u64],
-        unknown: &mut [Self],
+        unknown: &mut Vec<Self>,
         decoder: &mut Decoder<'_>,
     ) -> Result<(), DecodeError> {
         let all = bitmaps.iter().fold(0, |all, bitmap| all | bitmap);
@@ -163,7 +163,7 @@ impl UnknownFields {
         number: u32,
         bitmaps: &[u64],
         known: Option<Facet>,
-        unknown: &mut [Self],
+        unknown: &mut Vec<Self>,
         decoder: &mut Decoder<'_>,
         mut read: impl FnMut(&[usize], &mut Decoder<'_>) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
@@ -206,6 +206,9 @@ impl UnknownFields {
             for (place, node) in places.into_iter().zip(nodes) {
                 if node.is_bottom() {
                     return Err(refused());
+                }
+                if unknown.is_empty() {
+                    unknown.resize_with(bitmaps.len(), Self::default);
                 }
                 let fields = &mut unknown[place].fields.get_or_insert_default().0;
                 // One is nearly always all there will be.

@@ -395,8 +395,9 @@ impl Crdt for UnknownFields {
         }
         decoder.nested(|decoder| {
             let bitmaps = decoder.ints(count)?;
-            let mut column: Vec<Self> = bitmaps.iter().map(|_| Self::default()).collect();
+            let mut column = Vec::new();
             Self::decode_from(0, &bitmaps, &mut column, decoder)?;
+            column.resize_with(count, Self::default);
             Ok(column)
         })
     }
