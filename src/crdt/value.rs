@@ -246,7 +246,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 }
 
 /// Bytes that serde writes as bytes, not as a list of numbers.
-struct Blob<'a>(&'a [u8]);
+pub(crate) struct Blob<'a>(pub(crate) &'a [u8]);
 
 impl Serialize for Blob<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -367,7 +367,7 @@ impl<'de> Visitor<'de> for AnyValue {
 const BELIEVED: usize = 1024;
 
 /// Bytes, however serde brings them.
-struct ByteBuf(Vec<u8>);
+pub(crate) struct ByteBuf(pub(crate) Vec<u8>);
 
 impl<'de> Deserialize<'de> for ByteBuf {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

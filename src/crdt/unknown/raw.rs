@@ -7,6 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess
 use serde::ser::{Error as _, SerializeMap, SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
 
+use crate::crdt::value::{Blob, ByteBuf};
+
 /// Any plain value: what it is written as, in MessagePack. It is equal to what is written alike.
 ///
 /// It is read and written through serde as values of any type are, so that the code which holds, merges and ships values need not
@@ -92,9 +94,9 @@ impl<'de, S: Serializer> Visitor<'de> for Passing<S> {
 
     /// An extension type.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Ok, D::Error> {
-        let (of, bytes) = <(i8, Blob)>::deserialize(deserializer)?;
+        let (of, bytes) = <(i8, ByteBuf)>::deserialize(deserializer)?;
         self.0
-            .serialize_newtype_struct(rmp_serde::MSGPACK_EXT_STRUCT_NAME, &(of, bytes))
+            .serialize_newtype_struct(rmp_serde::MSGPACK_EXT_STRUCT_NAME, &(of, Blob(&bytes.0)))
             .map_err(D::Error::custom)
     }
 
@@ -134,35 +136,6 @@ macro_rules! seed {
 seed!(Element: SerializeSeq serialize_element);
 seed!(Name: SerializeMap serialize_key);
 seed!(Named: SerializeMap serialize_value);
-
-/// The bytes of an extension type.
-struct Blob(Vec<u8>);
-
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-
-        impl Visitor<'_> for Bytes {
-            type Value = Blob;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Blob, E> {
-                Ok(Blob(bytes.to_vec()))
-            }
-        }
-
-        deserializer.deserialize_bytes(Bytes)
-    }
-}
 
 #[cfg(test)]
 mod tests {
