@@ -333,14 +333,13 @@ impl<S: Crdt> Endpoint<S> {
         };
         let merges = self.shared.merges;
         let is_known_elsewhere = |hello: &Hello| elsewhere.contains(&hello.id);
-        let mut received = session.receive(&mut self.shared, now_ms, frame, is_known_elsewhere);
+        let received = session.receive(&mut self.shared, now_ms, frame, is_known_elsewhere);
         let mut seen = merges;
         // What came may be what others waited for.
         while self.shared.merges != seen {
             seen = self.shared.merges;
             for session in self.sessions.values_mut().filter(|session| session.is_any_parked()) {
-                let taken = session.take_parked(&mut self.shared, now_ms);
-                received = received.and(taken);
+                session.take_parked(&mut self.shared, now_ms);
             }
         }
         self.look_at_membership(now_ms);

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::crdt::change::Change;
 use crate::crdt::unreadable::Unreadable;
 use crate::sync::concern::{ConcernId, Holders};
-use crate::sync::error::LinkId;
+use crate::sync::error::{LinkId, SyncError};
 use crate::sync::roster::Epoch;
 use crate::wire::error::EncodeError;
 
@@ -111,6 +111,14 @@ pub enum SyncEvent {
         link: LinkId,
         /// Why.
         error: EncodeError,
+    },
+    /// What a peer sent earlier, and had to wait for what has come since, cannot be taken. Nothing of it changed anything: close
+    /// the link, as if [`receive`](crate::Endpoint::receive) had returned the error.
+    CannotTake {
+        /// The link that it came by.
+        link: LinkId,
+        /// Why.
+        error: SyncError,
     },
     /// A part of a large transfer came.
     Progress {

@@ -134,6 +134,11 @@ impl<S: Crdt> Inbound<S> {
         parked
     }
 
+    /// What is kept until more has come.
+    pub(crate) fn bytes(&self) -> usize {
+        self.parked_bytes.saturating_add(self.pending.bytes())
+    }
+
     pub(crate) fn is_any_parked(&self) -> bool {
         !self.parked.is_empty()
     }

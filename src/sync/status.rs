@@ -29,6 +29,8 @@ pub struct PeerStatus {
     pub oldest: Option<Timestamp>,
     /// Bytes under way to it.
     pub bytes_under_way: usize,
+    /// Bytes that came from it and wait for more: parts of a transfer, and deltas that overtook others.
+    pub bytes_pending: usize,
     /// When a frame of it last came, in Unix milliseconds.
     pub heard_ms: u64,
     /// How far its clock is ahead of ours, in milliseconds.
@@ -105,6 +107,7 @@ impl<S: Crdt> Endpoint<S> {
                     lacks.iter().filter_map(after).min()
                 }),
                 bytes_under_way: session.outbound().map_or(0, |outbound| outbound.bytes_under_way()),
+                bytes_pending: session.bytes_pending(),
                 heard_ms: session.heard_ms(),
                 ahead_ms: peer.map_or(0, |peer| peer.ahead_ms),
             }

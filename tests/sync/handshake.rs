@@ -237,6 +237,96 @@ fn a_field_that_the_peer_does_not_have_yet_is_refused_there_whole_once_it_is_wri
     assert_eq!(is_closed, Some(true));
 }
 
+/// What one sends now, and by which link.
+fn frames<S: Crdt>(end: &mut Endpoint<S>, now_ms: u64) -> Vec<(LinkId, Vec<u8>)> {
+    let next = |end: &mut Endpoint<S>| {
+        let mut frame = Vec::new();
+        end.transmit(now_ms, &mut frame).map(|link| (link, frame))
+    };
+    std::iter::from_fn(|| next(end)).collect()
+}
+
+/// A delta waits for what another peer sends, and cannot be taken then: that is no fault of the other.
+#[test]
+fn who_sent_what_had_to_wait_is_blamed_for_it_and_not_who_was_waited_for() {
+    let now_ms = START_MS;
+    let mut hub: Endpoint<MergeMap<u8, Before>> = endpoint(0, CLUSTER);
+    let mut old: Endpoint<MergeMap<u8, Before>> = endpoint(1, CLUSTER);
+    let mut new: Endpoint<MergeMap<u8, After>> = endpoint(2, CLUSTER);
+    // A number for each pair, the same at both ends.
+    let [to_old, to_new, aside] = [1, 2, 3].map(LinkId);
+    hub.link_up(now_ms, to_old, None, 1);
+    hub.link_up(now_ms, to_new, None, 2);
+    old.link_up(now_ms, to_old, None, 3);
+    new.link_up(now_ms, to_new, None, 4);
+    for later_ms in [now_ms, now_ms + 1_000, now_ms + 2_000] {
+        if later_ms == now_ms + 1_000 {
+            // The hub has made both members by now, so neither has written anything itself.
+            old.link_up(later_ms, aside, None, 5);
+            new.link_up(later_ms, aside, None, 6);
+        }
+        hub.tick(later_ms);
+        old.tick(later_ms);
+        new.tick(later_ms);
+        loop {
+            let sent = [frames(&mut hub, later_ms), frames(&mut old, later_ms), frames(&mut new, later_ms)];
+            if sent.iter().all(Vec::is_empty) {
+                break;
+            }
+            for (from, link, frame) in sent
+                .into_iter()
+                .enumerate()
+                .flat_map(|(from, sent)| sent.into_iter().map(move |(l, f)| (from, l, f)))
+            {
+                let received = match (from, link.0) {
+                    (0, 1) | (2, 3) => old.receive(later_ms, link, &frame),
+                    (0, 2) | (1, 3) => new.receive(later_ms, link, &frame),
+                    _ => hub.receive(later_ms, link, &frame),
+                };
+                assert_eq!(received, Ok(()));
+            }
+        }
+    }
+    let now_ms = now_ms + 2_000;
+    assert!(old.replica().vector().get(&id(1)) == Timestamp::ZERO && hub.members().len() == 3);
+    while hub.next_event().is_some() {}
+    // Of the old one's first write the new one hears before the hub does, and writes a field that the hub does not know.
+    old.write(now_ms, |shops| shops.update(&1, |shop| shop.visits().add(1).is_ok())).expect("legal");
+    let mut held_back = Vec::new();
+    for (link, frame) in frames(&mut old, now_ms) {
+        match link {
+            link if link == aside => assert_eq!(new.receive(now_ms, link, &frame), Ok(())),
+            _ => held_back.push(frame),
+        }
+    }
+    assert_eq!(new.replica().state().get(&1).map(|shop| shop.visits.value()), Some(1));
+    new.write(now_ms, |shops| shops.update(&1, |shop| shop.is_closed().enable())).expect("legal");
+    for (link, frame) in frames(&mut new, now_ms) {
+        if link == to_new {
+            assert_eq!(hub.receive(now_ms, link, &frame), Ok(()), "it waits");
+        }
+    }
+    assert!(
+        hub.peers().iter().any(|peer| peer.link == to_new && peer.bytes_pending > 0),
+        "{:?}",
+        hub.peers()
+    );
+    for frame in held_back {
+        assert_eq!(hub.receive(now_ms, to_old, &frame), Ok(()), "it is as it should be");
+    }
+    assert_eq!(hub.replica().state().get(&1).map(|shop| shop.visits.value()), Some(1));
+    let blamed: Vec<_> = std::iter::from_fn(|| hub.next_event())
+        .filter_map(|event| match event {
+            SyncEvent::CannotTake { link, error } => Some((link, error)),
+            _ => None,
+        })
+        .collect();
+    let unknown = |error: &SyncError| {
+        matches!(error, SyncError::Merge(MergeError::Decode(DecodeError::UnknownField { .. })))
+    };
+    assert!(matches!(&blamed[..], [(link, error)] if *link == to_new && unknown(error)), "{blamed:?}");
+}
+
 #[derive(Crdt)]
 struct Priced<P: Datum> {
     price: LwwRegister<P>,

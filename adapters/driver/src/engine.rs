@@ -687,6 +687,10 @@ impl<S: Crdt> Engine<S> {
                     conflict.map(|conflict| format!(" (here {}, there {})", conflict.ours, conflict.theirs));
                 self.rest(link, format!("the peer refuses: {reason}{}", conflict.unwrap_or_default()));
             }
+            SyncEvent::CannotTake { link, error } => {
+                let now_ms = self.clock.now_ms();
+                self.refused(now_ms, link, error);
+            }
             SyncEvent::Progress { rows, of, .. } => {
                 tracing::debug!(domain = %self.name, rows, of, "a transfer comes in");
             }

@@ -190,6 +190,10 @@ impl<S: Crdt> Session<S> {
         &mut self.inbound
     }
 
+    pub(crate) fn bytes_pending(&self) -> usize {
+        self.inbound.bytes()
+    }
+
     pub(crate) fn heard_ms(&self) -> u64 {
         self.heard_ms
     }

@@ -268,7 +268,7 @@ impl<S: Crdt> Session<S> {
         )?;
         if self.inbound.next_chunk() != next && self.inbound.is_any_parked() {
             // Chunks that overtook this one.
-            self.take_parked(shared, now_ms)?;
+            self.take_parked(shared, now_ms);
         }
         Ok(())
     }
@@ -477,17 +477,21 @@ impl<S: Crdt> Session<S> {
         }
     }
 
-    /// Tries again what could not be merged when it came.
-    pub(crate) fn take_parked(&mut self, shared: &mut Shared<S>, now_ms: u64) -> Result<(), SyncError> {
+    /// Tries again what could not be merged when it came. What cannot be taken even now is told by an event: the frame that is
+    /// at hand may be of another peer, and was taken.
+    pub(crate) fn take_parked(&mut self, shared: &mut Shared<S>, now_ms: u64) {
         for Parked { label, what } in self.inbound.take_parked() {
-            match what {
+            let taken = match what {
                 Incoming::Message(message) | Incoming::Unread(message) => {
-                    self.take(shared, now_ms, label, message.into())?;
+                    self.take(shared, now_ms, label, message.into())
                 }
-                Incoming::Whole(delta) => self.take_whole(shared, now_ms, label, delta)?,
+                Incoming::Whole(delta) => self.take_whole(shared, now_ms, label, delta),
+            };
+            if let Err(error) = taken {
+                shared.events.push_back(SyncEvent::CannotTake { link: self.link, error });
+                return;
             }
         }
-        Ok(())
     }
 
     pub(crate) fn is_any_parked(&self) -> bool {

@@ -361,6 +361,7 @@ impl<S: Subject> World<S> {
                 coverage.admissions += 1;
                 self.feed(slot, Input::Admit(member))?;
             }
+            SyncEvent::CannotTake { error, .. } => self.refused(slot, error)?,
             SyncEvent::Refused { link, .. } | SyncEvent::SameMember { link, .. } => self.close(slot, link)?,
             SyncEvent::Diverged { .. } | SyncEvent::Repaired { .. } | SyncEvent::CannotEncode { .. } => {
                 return Err(Stop::Fault(format!("{slot} says {event:?}")));
