@@ -32,6 +32,8 @@ struct Total {
 #[derive(Debug)]
 pub(crate) struct Commits {
     points: Vec<Timestamp>,
+    /// The first that was ever made; zero before it is.
+    first: Timestamp,
     oldest: Timestamp,
     complete_from: Timestamp,
     totals: Vec<Total>,
@@ -51,6 +53,7 @@ impl Commits {
     pub(crate) fn of(only: Option<Timestamp>) -> Self {
         Self {
             points: Vec::from_iter(only),
+            first: only.unwrap_or_default(),
             oldest: Timestamp::ZERO,
             complete_from: Timestamp::ZERO,
             totals: Vec::new(),
@@ -67,6 +70,9 @@ impl Commits {
         counts: &mut Vec<Counted>,
         ways: &mut Vec<(Place, Vec<Step>)>,
     ) {
+        if self.first == Timestamp::ZERO {
+            self.first = at;
+        }
         self.points.push(at);
         self.totals.extend(counts.drain(..).map(|count| Total { at, count }));
         self.ways.extend(ways.drain(..).map(|(place, way)| (place, (at, way))));
@@ -81,6 +87,12 @@ impl Commits {
             && stamp > self.oldest
             && self.points.last() != Some(&stamp)
             && self.points.binary_search(&stamp).is_err()
+    }
+
+    /// Whether a stamp is that of a commit of this replica. Of what is older than what is kept it cannot tell, but of what is
+    /// older than its first.
+    pub(crate) fn is_own(&self, stamp: Timestamp) -> bool {
+        self.first > Timestamp::ZERO && stamp >= self.first && !self.is_foreign(stamp)
     }
 
     /// The points after one stamp and up to another.

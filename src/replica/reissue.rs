@@ -83,6 +83,11 @@ impl<S: Crdt> Replica<S> {
         }
     }
 
+    /// Whether a stamp is that of a commit of this replica, as far as it remembers.
+    pub(crate) fn has_committed(&self, stamp: Timestamp) -> bool {
+        self.commits.is_own(stamp)
+    }
+
     /// Up to which of this replica's own commits its id is told from that of another copy: the newest that is among those
     /// `known` at peers, what they hold of this id and what they were [told](Self::commit_points) of it, in any order. What this
     /// replica committed after it nobody has seen. At least what all members hold.

@@ -1,8 +1,13 @@
 //! Write concern: how many members hold a write.
 
+use std::collections::VecDeque;
+
 use crate::causal::id::ReplicaId;
 use crate::clock::Timestamp;
 use crate::sync::roster::{Epoch, Member};
+
+/// So many memberships are remembered.
+const MOST_MEMBERSHIPS: usize = 64;
 
 /// A write concern of an endpoint, as it numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +37,15 @@ pub enum Held {
     Durable,
 }
 
-/// Who holds a write, counted by member against the membership when the write was made.
+/// Who holds a write, counted by member against the membership in which the write was made.
 ///
 /// A member counts once, whatever it is called and by how many links it is heard of, and only if it was one then. Who came
-/// later does not count; who left since is still counted among those asked.
+/// later does not count; who left since is still counted among those asked. A write of before there were any members is counted
+/// against the first that there were, and one that lies more than 64 memberships back against the oldest of these.
+///
+/// What a member holds is known by its own word alone, over a link of this endpoint, now or earlier: in a star a leaf hears it
+/// of no other leaf. Of a write that is none of this endpoint's since it was opened, such as one of before a restart or before
+/// its [id was replaced](crate::Endpoint::reidentify), nobody is known to hold anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holders {
@@ -60,15 +70,49 @@ pub(crate) struct Concern {
     pub(crate) need: Need,
     pub(crate) held: Held,
     pub(crate) deadline_ms: u64,
+    /// Whether it is a write of this endpoint, as far as is remembered.
+    pub(crate) is_issued: bool,
+    /// That in which it was made.
     pub(crate) epoch: Epoch,
     pub(crate) members: Vec<Member>,
+}
+
+/// The memberships that there were, oldest first: a write is counted against that in which it was made, however late it is
+/// asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Memberships(VecDeque<Membership>);
+
+#[derive(Debug)]
+struct Membership {
+    /// Writes with a later stamp were made in it, or in one that came after it.
+    after: Timestamp,
+    epoch: Epoch,
+    members: Vec<Member>,
+}
+
+impl Memberships {
+    /// This is the membership from now on; `after` is the last stamp so far.
+    pub(crate) fn begin(&mut self, after: Timestamp, epoch: Epoch, members: Vec<Member>) {
+        if self.0.len() >= MOST_MEMBERSHIPS {
+            self.0.pop_front();
+        }
+        self.0.push_back(Membership { after, epoch, members });
+    }
+
+    /// That in which a write was made; if nobody was a member then, the first with any.
+    pub(crate) fn of(&self, stamp: Timestamp) -> (Epoch, Vec<Member>) {
+        let begun = self.0.partition_point(|membership| membership.after < stamp);
+        let mut from_then_on = self.0.iter().skip(begun.saturating_sub(1));
+        let counted = from_then_on.find(|membership| !membership.members.is_empty());
+        counted.map_or_else(Default::default, |Membership { epoch, members, .. }| (*epoch, members.clone()))
+    }
 }
 
 impl Concern {
     /// Who holds the write. `holds` says it of a member, under whatever id it is known now.
     pub(crate) fn holders(&self, now: Epoch, holds: impl Fn(&Member) -> bool) -> Holders {
         let (hold, lack): (Vec<&Member>, Vec<&Member>) =
-            self.members.iter().partition(|member| holds(member));
+            self.members.iter().partition(|member| self.is_issued && holds(member));
         let ids = |members: Vec<&Member>| members.into_iter().map(|member| member.member).collect();
         Holders {
             stamp: self.stamp,
@@ -79,8 +123,11 @@ impl Concern {
         }
     }
 
-    /// Whether these are enough.
+    /// Whether these are enough. Nobody at all never is.
     pub(crate) fn is_met(&self, holders: &Holders) -> bool {
+        if holders.hold.is_empty() {
+            return false;
+        }
         match self.need {
             Need::Members(count) => holders.hold.len() >= count,
             Need::Majority => holders.hold.len() > self.members.len() / 2,
@@ -113,9 +160,45 @@ mod tests {
             need,
             held: Held::Applied,
             deadline_ms: 0,
+            is_issued: true,
             epoch: Epoch::default(),
             members: (1..=5).map(member).collect(),
         }
+    }
+
+    #[test]
+    fn by_nobody_no_need_is_met() {
+        for need in [Need::All, Need::Majority, Need::Members(0), Need::Regions(0)] {
+            let nobody = Concern { members: Vec::new(), ..concern(need) };
+            assert!(!nobody.is_met(&nobody.holders(Epoch::default(), |_| true)), "{need:?}");
+            let of_before = Concern { is_issued: false, ..concern(need) };
+            let holders = of_before.holders(Epoch::default(), |_| true);
+            assert!(!of_before.is_met(&holders) && holders.lack.len() == 5, "{need:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_is_counted_against_the_membership_in_which_it_was_made() {
+        let at = Timestamp::from_bits;
+        let epoch = |number| Epoch { number, hash: number };
+        let members = |count: usize| concern(Need::All).members.into_iter().take(count).collect::<Vec<_>>();
+        let mut memberships = Memberships::default();
+        let of = |memberships: &Memberships, stamp| {
+            let (epoch, members) = memberships.of(at(stamp));
+            (epoch.number, members.len())
+        };
+        assert_eq!(of(&memberships, 7), (0, 0));
+        for (after, number, count) in [(10, 1, 0), (20, 2, 3), (30, 3, 0), (30, 4, 5)] {
+            memberships.begin(at(after), epoch(number), members(count));
+        }
+        for (stamp, counted) in [(5, 2), (15, 2), (20, 2), (21, 2), (30, 2), (31, 4), (99, 4)] {
+            assert_eq!(of(&memberships, stamp).0, counted, "{stamp}");
+        }
+        for number in 5..100 {
+            memberships.begin(at(10 * number), epoch(number), members(1));
+        }
+        assert_eq!(memberships.0.len(), MOST_MEMBERSHIPS);
+        assert_eq!([of(&memberships, 21), of(&memberships, 985)], [(36, 1), (98, 1)]);
     }
 
     #[test]

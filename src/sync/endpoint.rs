@@ -548,8 +548,9 @@ impl<S: Crdt> Endpoint<S> {
 
     // ---- write concern ----
 
-    /// Waits until as many members hold a write of this replica as asked for: [`SyncEvent::Confirmed`] says so, or
-    /// [`SyncEvent::Unconfirmed`] at the deadline.
+    /// Waits until as many members hold a write of this replica as asked for, of those that were members when it was made:
+    /// [`SyncEvent::Confirmed`] says so, or [`SyncEvent::Unconfirmed`] at the deadline. A write that is not known to be one of
+    /// this replica's, such as one of before a restart, is unconfirmed at once. [`Holders`] says who counts.
     ///
     /// # Example
     /// ```
@@ -579,8 +580,10 @@ impl<S: Crdt> Endpoint<S> {
     ) -> ConcernId {
         let id = ConcernId(self.next_concern);
         self.next_concern += 1;
-        let (author, epoch, members) = (self.shared.replica.id(), self.epoch(), self.members());
-        self.concerns.push(Concern { id, author, stamp, need, held, deadline_ms, epoch, members });
+        let replica = &self.shared.replica;
+        let (author, is_issued) = (replica.id(), replica.has_committed(stamp));
+        let (epoch, members) = self.shared.memberships.of(stamp);
+        self.concerns.push(Concern { id, author, stamp, need, held, deadline_ms, is_issued, epoch, members });
         self.look_at_concerns(now_ms);
         id
     }
@@ -596,7 +599,7 @@ impl<S: Crdt> Endpoint<S> {
             let id = concern.id;
             if concern.is_met(&holders) {
                 self.shared.events.push_back(SyncEvent::Confirmed { concern: id, holders });
-            } else if now_ms >= concern.deadline_ms {
+            } else if now_ms >= concern.deadline_ms || !concern.is_issued {
                 self.shared.events.push_back(SyncEvent::Unconfirmed { concern: id, holders });
             } else {
                 self.concerns.push(concern);

@@ -152,7 +152,8 @@ pub enum SyncEvent {
         /// Who holds it.
         holders: Holders,
     },
-    /// Not as many held a write by the deadline as were asked for. The write stands, and is shipped on.
+    /// Not as many held a write by the deadline as were asked for; or nothing is known of the write, which is said at once. If it
+    /// was made it stands, and is shipped on.
     Unconfirmed {
         /// Which write concern.
         concern: ConcernId,

@@ -203,6 +203,7 @@ impl<S: Crdt> Shared<S> {
         let (epoch, is_member) = (self.epoch(), self.is_member());
         let was_member = std::mem::replace(&mut self.was_member, is_member);
         if std::mem::replace(&mut self.last_epoch, epoch) != epoch {
+            self.memberships.begin(self.replica.clock().last(), epoch, members.clone());
             self.events.push_back(SyncEvent::MembersChanged { epoch });
             let is_out = !members.iter().any(|member| member.member == self.config().member);
             if was_member && is_out {

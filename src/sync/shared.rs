@@ -17,7 +17,8 @@ use crate::replica::Replica;
 use crate::replica::error::MergeError;
 use crate::replica::held::Snapshot;
 use crate::replica::request::Request;
-use crate::sync::config::SyncConfig;
+use crate::sync::concern::Memberships;
+use crate::sync::config::{Admission, SyncConfig};
 use crate::sync::endpoint::Missing;
 use crate::sync::event::SyncEvent;
 use crate::sync::frame::{Points, Table};
@@ -48,6 +49,8 @@ pub(crate) struct Shared<S> {
     /// Which membership it was when we last looked, and whether we were in it.
     pub(crate) last_epoch: Epoch,
     pub(crate) was_member: bool,
+    /// The memberships so far, for writes to be counted against.
+    pub(crate) memberships: Memberships,
     /// The ids that this endpoint had before.
     pub(crate) former: BTreeSet<ReplicaId>,
     /// Who may become a member when it comes.
@@ -104,6 +107,7 @@ impl<S: Crdt> Shared<S> {
             gathered: BTreeMap::new(),
             last_epoch: Epoch::default(),
             was_member: false,
+            memberships: Memberships::default(),
             former: BTreeSet::new(),
             invited: BTreeSet::new(),
             version: 1,

@@ -95,6 +95,69 @@ fn b65_one_member_counts_once_by_however_many_links_and_who_came_later_does_not(
 }
 
 #[test]
+fn a_write_is_counted_against_those_who_were_members_when_it_was_made() {
+    let mut net: Net<Counts> = Net::new(3, |_, _| {});
+    net.mesh();
+    net.run(3_000);
+    net.isolate(2);
+    let epoch = net.ends[0].epoch();
+    let before = add(&mut net, 0);
+    net.evict(&[0], 2);
+    let after = add(&mut net, 0);
+    // It is asked for after the membership has changed.
+    let clock = net.clock(0);
+    let [of_three, of_two] = [before, after]
+        .map(|stamp| net.ends[0].confirm(clock, stamp, Need::All, Held::Applied, clock + 5_000));
+    net.run(6_000);
+    let (is_met, holders) = outcome(&net, 0, of_three).expect("the deadline has passed");
+    assert!(!is_met && holders.is_changed && holders.epoch == epoch, "{holders:?}");
+    assert_eq!((holders.hold, holders.lack), (vec![member(0), member(1)], vec![member(2)]));
+    let (is_met, holders) = outcome(&net, 0, of_two).expect("it is held");
+    assert!(is_met && !holders.is_changed && holders.hold == [member(0), member(1)], "{holders:?}");
+}
+
+#[test]
+fn a_write_that_was_lost_in_a_crash_is_held_by_nobody_whatever_was_written_since() {
+    let mut net: Net<Counts> = Net::new(2, |_, _| {});
+    net.connect(0, 1);
+    net.run(3_000);
+    let image = net.image(0);
+    net.isolate(0);
+    let lost = add(&mut net, 0);
+    net.run(100);
+    net.restart(0, &image);
+    net.connect(0, 1);
+    net.run(3_000);
+    let later = add(&mut net, 0);
+    assert!(later > lost);
+    net.run(3_000);
+    let clock = net.clock(0);
+    let [of_lost, of_later] = [lost, later]
+        .map(|stamp| net.ends[0].confirm(clock, stamp, Need::Members(2), Held::Applied, clock + 5_000));
+    net.pump(0);
+    let (is_met, holders) = outcome(&net, 0, of_lost).expect("it is said at once");
+    assert!(!is_met && holders.hold.is_empty() && holders.lack.len() == 2, "{holders:?}");
+    assert!(outcome(&net, 0, of_later).is_some_and(|(is_met, _)| is_met));
+}
+
+#[test]
+fn a_write_that_was_made_before_there_were_members_is_counted_against_the_first() {
+    let mut net: Net<Counts> = Net::new(2, |_, _| {});
+    let stamp = add(&mut net, 1);
+    let clock = net.clock(1);
+    let nobody = net.ends[1].confirm(clock, stamp, Need::All, Held::Applied, clock + 100);
+    net.run(200);
+    let (is_met, holders) = outcome(&net, 1, nobody).expect("the deadline has passed");
+    assert!(!is_met && holders.hold.is_empty() && holders.lack.is_empty(), "{holders:?}");
+    net.connect(0, 1);
+    net.run(3_000);
+    let clock = net.clock(1);
+    let all = net.ends[1].confirm(clock, stamp, Need::All, Held::Applied, clock + 5_000);
+    net.pump(1);
+    assert!(outcome(&net, 1, all).is_some_and(|(is_met, holders)| is_met && !holders.hold.is_empty()));
+}
+
+#[test]
 fn what_a_member_said_to_hold_counts_while_it_is_away() {
     let mut net: Net<Counts> = Net::new(2, |_, _| {});
     net.connect(0, 1);
