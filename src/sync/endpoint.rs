@@ -477,13 +477,15 @@ impl<S: Crdt> Endpoint<S> {
         Ok(self.changed())
     }
 
-    /// Lets a store become a member: at once if it is connected, else when it comes. An evicted one, too.
+    /// Lets a store become a member: at once if it is connected, else when it comes. An evicted one, too; and, where
+    /// [members are invited](crate::Admission::Invited), one of which the transport says that it is somebody else than it was
+    /// since this endpoint was opened.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn admit(&mut self, now_ms: u64, member: ReplicaId) -> Result<Epoch, RefusedWrite> {
         self.check_id()?;
-        self.shared.invited.insert(member);
+        self.shared.invite(member);
         self.look_at_membership(now_ms);
         Ok(self.changed())
     }

@@ -60,6 +60,14 @@ impl<S: Crdt> Shared<S> {
         register.latest().map(|incarnation| incarnation.id)
     }
 
+    /// Whoever comes as this member may be anybody again.
+    pub(crate) fn invite(&mut self, member: ReplicaId) {
+        if let Some(id) = self.id_of(&member) {
+            self.principals.remove(&id);
+        }
+        self.invited.insert(member);
+    }
+
     /// Whether a name is that of this endpoint, of a member, or of someone who wrote.
     pub(crate) fn is_anyone(&self, member: &ReplicaId, id: &ReplicaId) -> bool {
         let is_own = *member == self.config().member || *id == self.replica.id();
@@ -161,9 +169,12 @@ impl<S: Crdt> Shared<S> {
         Ok(())
     }
 
-    /// Whether data is exchanged with a peer. If it is no member, it is made one now, or has to wait.
-    pub(crate) fn lets_in(&mut self, now_ms: u64, peer: &Peer) -> bool {
-        let known = self.id_of(&peer.member);
+    /// Whether data is exchanged with a peer, of which the transport says who it is. If it is no member, it is made one now, or
+    /// has to wait.
+    pub(crate) fn lets_in(&mut self, now_ms: u64, peer: &Peer, principal: Option<&String>) -> bool {
+        // A member counts for what it says to hold, under whatever id it comes: to who is somebody else it is as if the name were
+        // not known.
+        let known = self.id_of(&peer.member).filter(|id| self.may_be(id, principal));
         let is_closed = self.replica.system().closed.contains_key(&peer.id);
         if known == Some(peer.id) || (known.is_some() && is_closed) {
             self.invited.remove(&peer.member);

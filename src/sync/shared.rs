@@ -55,6 +55,8 @@ pub(crate) struct Shared<S> {
     pub(crate) former: BTreeSet<ReplicaId>,
     /// Who may become a member when it comes.
     pub(crate) invited: BTreeSet<ReplicaId>,
+    /// For the ids of members that came, who they were by what the transport said.
+    pub(crate) principals: BTreeMap<ReplicaId, String>,
     /// Goes up with all that may give a session something to send.
     pub(crate) version: u64,
     /// Goes up with all that may make a parked delta fit.
@@ -110,6 +112,7 @@ impl<S: Crdt> Shared<S> {
             memberships: Memberships::default(),
             former: BTreeSet::new(),
             invited: BTreeSet::new(),
+            principals: BTreeMap::new(),
             version: 1,
             merges: 0,
         }
@@ -224,6 +227,24 @@ impl<S: Crdt> Shared<S> {
         hear(self.told.entry(id).or_default(), vector);
     }
 
+    /// A vector, in the memory of the one that another peer said if the two are the same: nearly always all hold the same.
+    pub(crate) fn kept_once(&self, vector: &VersionVector) -> VersionVector {
+        self.told.values().find(|told| *told == vector).unwrap_or(vector).clone()
+    }
+
+    /// Whether an id may be that of whom the transport names: it was nobody else's so far, or anybody is let in.
+    pub(crate) fn may_be(&self, id: &ReplicaId, principal: Option<&String>) -> bool {
+        let is_anyone = self.config.admission == Admission::Anyone;
+        is_anyone || self.principals.get(id).is_none_or(|known| Some(known) == principal)
+    }
+
+    /// A member came under an id, and the transport says who it is.
+    pub(crate) fn note_principal(&mut self, id: ReplicaId, principal: Option<&String>) {
+        if let Some(principal) = principal {
+            self.principals.entry(id).or_insert_with(|| principal.clone());
+        }
+    }
+
     /// Takes note of a commit of our own.
     pub(crate) fn committed(&mut self, stamp: Option<Timestamp>) {
         if let Some(stamp) = stamp {
@@ -256,6 +277,7 @@ impl<S: Crdt> Shared<S> {
         let (vector, members, own) = (self.replica.vector(), self.replica.members(), self.replica.id());
         let is_used = |id: &ReplicaId| *id == own || is_connected(id) || members.binary_search(id).is_ok();
         self.told.retain(|id, _| is_used(id));
+        self.principals.retain(|id, _| members.binary_search(id).is_ok());
         self.ledger.retain(|id| is_used(id) || vector.get(id) > Timestamp::ZERO);
         self.ledger.forget(&self.replica.stable_cut());
     }

@@ -546,6 +546,43 @@ fn b65_who_says_it_is_somebody_else_is_refused_by_what_the_transport_says() {
 }
 
 #[test]
+fn b65_in_the_name_of_a_member_that_is_away_nobody_is_let_in_whom_the_transport_calls_otherwise() {
+    let mut hub: Endpoint<Counts> = endpoint(0, CLUSTER);
+    let config = SyncConfig { admission: Admission::Invited, ..hub.config().clone() };
+    hub = Endpoint::new(Replica::new(id(0), Config::default()), config);
+    hub.found(START_MS).expect("it is legal");
+    hub.admit(START_MS, member(1)).expect("it is legal");
+    let mut honest: Endpoint<Counts> = endpoint(1, CLUSTER);
+    hub.link_up(START_MS, LinkId(1), Some("us-east".to_owned()), 1);
+    honest.link_up(START_MS, LinkId(1), None, 2);
+    assert_eq!(talk(&mut hub, &mut honest), []);
+    assert_eq!(hub.members().len(), 2);
+    hub.link_down(START_MS, LinkId(1));
+    honest.link_down(START_MS, LinkId(1));
+    // Comes as member 1, under an id of its own or under that of the other, by somebody else or by nobody the transport knows.
+    let come = |hub: &mut Endpoint<Counts>, number: usize, principal: Option<&str>, nonce: u64| {
+        let mut stranger: Endpoint<Counts> = Endpoint::new(
+            Replica::new(id(number), Config::default()),
+            SyncConfig::new(CLUSTER, member(1), "eu"),
+        );
+        hub.link_up(START_MS, LinkId(1), principal.map(str::to_owned), nonce);
+        stranger.link_up(START_MS, LinkId(1), None, nonce + 1);
+        let refused = talk(hub, &mut stranger);
+        let asks = std::iter::from_fn(|| hub.next_event())
+            .any(|event| matches!(event, SyncEvent::JoinRequest { member: who, .. } if who == member(1)));
+        hub.link_down(START_MS, LinkId(1));
+        (refused, asks, hub.members()[1].id)
+    };
+    for (number, principal, nonce) in [(8, Some("elsewhere"), 3), (1, Some("elsewhere"), 5), (9, None, 7)] {
+        assert_eq!(come(&mut hub, number, principal, nonce), (vec![], true, id(1)), "{number} {principal:?}");
+    }
+    assert_eq!(come(&mut hub, 10, Some("us-east"), 9), (vec![], false, id(10)), "it was restarted");
+    hub.admit(START_MS, member(1)).expect("it is legal");
+    assert_eq!(come(&mut hub, 11, Some("elsewhere"), 11), (vec![], false, id(11)), "it is called so now");
+    assert_eq!(come(&mut hub, 12, Some("us-east"), 13), (vec![], true, id(11)));
+}
+
+#[test]
 fn b29_t32_while_a_clock_is_wrong_both_sides_say_so_and_nothing_passes_between_the_two() {
     let mut net: Net<Counts> = Net::new(3, |_, _| {});
     net.skew_ms[0] = 60_500;

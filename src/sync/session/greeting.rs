@@ -214,8 +214,11 @@ impl<S: Crdt> Session<S> {
         if is_settled || shared.doubt.is_some() || !matches!(self.state, State::Open | State::Waiting) {
             return;
         }
-        if shared.lets_in(now_ms, peer) {
+        if shared.lets_in(now_ms, peer, self.principal.as_ref()) {
             self.is_enrolled = shared.is_enrolled(peer);
+            if self.is_enrolled {
+                shared.note_principal(peer.id, self.principal.as_ref());
+            }
             self.state = State::Open;
         } else if self.state == State::Open {
             self.state = State::Waiting;
