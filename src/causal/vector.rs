@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,8 @@ use crate::clock::Timestamp;
 /// where ids may have been [closed](crate::Replica::close), ask a replica whether it [covers](crate::Replica::covers) a vector.
 ///
 /// # Cost
-/// As many entries as there are replicas that ever wrote, 24 bytes each; look-up by binary search.
+/// As many entries as there are replicas that ever wrote, 24 bytes each; look-up by binary search. A clone shares them until one
+/// of the two is changed.
 ///
 /// Source: Parker et al., *Detection of Mutual Inconsistency in Distributed Systems* (1983).
 ///
@@ -46,33 +48,42 @@ use crate::clock::Timestamp;
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(ReplicaId, Timestamp)>", into = "Vec<(ReplicaId, Timestamp)>")]
 pub struct VersionVector {
-    /// Ordered by id, no id twice, no zero.
-    entries: Vec<(ReplicaId, Timestamp)>,
+    /// Ordered by id, no id twice, no zero; nothing if there are none. Shared, since an endpoint keeps what each of its peers
+    /// holds, and nearly always that is the same.
+    entries: Option<Arc<Vec<(ReplicaId, Timestamp)>>>,
 }
 
 impl VersionVector {
     /// The vector of a replica that holds nothing.
     pub const fn new() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: None }
+    }
+
+    fn entries(&self) -> &[(ReplicaId, Timestamp)] {
+        self.entries.as_ref().map_or(&[], |entries| entries.as_slice())
+    }
+
+    fn entries_mut(&mut self) -> &mut Vec<(ReplicaId, Timestamp)> {
+        Arc::make_mut(self.entries.get_or_insert_default())
     }
 
     /// How far the events of `id` are held; [`Timestamp::ZERO`] if not at all.
     pub fn get(&self, id: &ReplicaId) -> Timestamp {
-        let place = self.entries.binary_search_by(|(other, _)| other.cmp(id));
-        let entry = place.ok().and_then(|place| self.entries.get(place));
+        let place = self.entries().binary_search_by(|(other, _)| other.cmp(id));
+        let entry = place.ok().and_then(|place| self.entries().get(place));
         entry.map_or(Timestamp::ZERO, |(_, stamp)| *stamp)
     }
 
     /// Raises the entry of `id` to `stamp`, if it is below it.
     pub fn raise(&mut self, id: ReplicaId, stamp: Timestamp) {
-        match self.entries.binary_search_by(|(other, _)| other.cmp(&id)) {
-            Ok(place) => {
-                if let Some((_, held)) = self.entries.get_mut(place) {
-                    *held = stamp.max(*held);
+        match self.entries().binary_search_by(|(other, _)| other.cmp(&id)) {
+            Ok(place) if self.entries().get(place).is_some_and(|(_, held)| *held < stamp) => {
+                if let Some((_, held)) = self.entries_mut().get_mut(place) {
+                    *held = stamp;
                 }
             }
-            Err(place) if stamp > Timestamp::ZERO => self.entries.insert(place, (id, stamp)),
-            Err(_) => {}
+            Err(place) if stamp > Timestamp::ZERO => self.entries_mut().insert(place, (id, stamp)),
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -85,10 +96,8 @@ impl VersionVector {
 
     /// Lowers each entry to that of `other`: the greatest vector that is within both.
     pub fn meet(&mut self, other: &VersionVector) {
-        for (id, stamp) in &mut self.entries {
-            *stamp = (*stamp).min(other.get(id));
-        }
-        self.entries.retain(|(_, stamp)| *stamp > Timestamp::ZERO);
+        let lower: Self = self.iter().map(|(id, stamp)| (id, stamp.min(other.get(&id)))).collect();
+        *self = lower;
     }
 
     /// Whether each entry is at most that of `other`: whoever is at `other` holds all that is held here.
@@ -98,22 +107,22 @@ impl VersionVector {
 
     /// The entries above zero, ordered by id.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (ReplicaId, Timestamp)> + ExactSizeIterator {
-        self.entries.iter().copied()
+        self.entries().iter().copied()
     }
 
     /// The number of replicas with an entry.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
     }
 
     /// The greatest of its stamps; [`Timestamp::ZERO`] if it is empty.
     pub fn newest(&self) -> Timestamp {
-        self.entries.iter().map(|(_, stamp)| *stamp).max().unwrap_or_default()
+        self.entries().iter().map(|(_, stamp)| *stamp).max().unwrap_or_default()
     }
 }
 
@@ -126,7 +135,7 @@ impl FromIterator<(ReplicaId, Timestamp)> for VersionVector {
 impl Extend<(ReplicaId, Timestamp)> for VersionVector {
     /// Raises the vector to each of the entries.
     fn extend<I: IntoIterator<Item = (ReplicaId, Timestamp)>>(&mut self, entries: I) {
-        let mut all = std::mem::take(&mut self.entries);
+        let mut all = Vec::from(std::mem::take(self));
         all.extend(entries);
         *self = Self::from(all);
     }
@@ -137,7 +146,7 @@ impl IntoIterator for VersionVector {
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
+        Vec::from(self).into_iter()
     }
 }
 
@@ -146,7 +155,7 @@ impl<'a> IntoIterator for &'a VersionVector {
     type IntoIter = std::iter::Copied<std::slice::Iter<'a, Self::Item>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.iter().copied()
+        self.entries().iter().copied()
     }
 }
 
@@ -158,13 +167,13 @@ impl From<Vec<(ReplicaId, Timestamp)>> for VersionVector {
             entries.sort_unstable_by_key(|(id, stamp)| (*id, Reverse(*stamp)));
             entries.dedup_by_key(|(id, _)| *id);
         }
-        Self { entries }
+        Self { entries: (!entries.is_empty()).then(|| Arc::new(entries)) }
     }
 }
 
 impl From<VersionVector> for Vec<(ReplicaId, Timestamp)> {
     fn from(vector: VersionVector) -> Self {
-        vector.entries
+        vector.entries.map(Arc::unwrap_or_clone).unwrap_or_default()
     }
 }
 
@@ -206,6 +215,20 @@ mod tests {
         ];
         assert_eq!((&two).into_iter().collect::<Vec<_>>(), entries);
         assert_eq!(two.into_iter().collect::<Vec<_>>(), entries);
+    }
+
+    #[test]
+    fn a_clone_shares_its_entries_until_one_is_raised_and_none_is_like_no_other() {
+        let one = vector(&[(1, 5), (2, 1)]);
+        let mut other = one.clone();
+        other.raise(ReplicaId::from_u128(1), Timestamp::from_bits(4));
+        other.join(&one);
+        assert!(std::ptr::eq(one.entries(), other.entries()), "nothing was raised");
+        other.raise(ReplicaId::from_u128(1), Timestamp::from_bits(6));
+        assert_eq!((one, other), (vector(&[(1, 5), (2, 1)]), vector(&[(1, 6), (2, 1)])));
+        let mut met = vector(&[(1, 5)]);
+        met.meet(&vector(&[(2, 5)]));
+        assert_eq!(met, VersionVector::new());
     }
 
     #[test]

@@ -382,7 +382,7 @@ impl<S: Crdt> Endpoint<S> {
     pub fn transmit(&mut self, now_ms: u64, out: &mut Vec<u8>) -> Option<LinkId> {
         self.look_at_clock(now_ms);
         let connected: Vec<ReplicaId> = self.connected();
-        let around = Around { connected: &connected };
+        let around = Around::new(&connected);
         // In turns, so that a busy peer does not keep the others waiting.
         let links: Vec<LinkId> = self.sessions.keys().copied().collect();
         let start = self.turn.map_or(0, |turn| links.partition_point(|link| *link <= turn));

@@ -23,6 +23,9 @@ use crate::sync::frame::{Gathered, Points, Progress};
 use crate::sync::shared::Shared;
 use crate::wire::error::EncodeError;
 
+/// Room for so many deltas under way is kept while there are none.
+const FEW_UNDER_WAY: usize = 8;
+
 /// What goes out to one peer.
 #[derive(Debug)]
 pub(crate) struct Outbound<S> {
@@ -187,9 +190,10 @@ impl<S: Crdt> Outbound<S> {
 
     /// The peer said what it holds.
     pub(crate) fn confirm(&mut self, vector: &VersionVector, config: &SyncConfig, now_ms: u64) {
-        if !vector.is_within(&self.confirmed) {
-            self.confirmed.join(vector);
-            self.shipped.join(vector);
+        let is_news = !vector.is_within(&self.confirmed);
+        take_up(&mut self.confirmed, vector);
+        take_up(&mut self.shipped, vector);
+        if is_news {
             self.since_ms = now_ms;
             self.patience_ms = config.patience_ms;
             // A later delta may be confirmed in the place of the last chunk.
@@ -223,6 +227,9 @@ impl<S: Crdt> Outbound<S> {
         }
         if let Some(to) = merged {
             self.confirm(&to, config, now_ms);
+        }
+        if self.under_way.is_empty() {
+            self.under_way.shrink_to(FEW_UNDER_WAY);
         }
     }
 
@@ -420,6 +427,15 @@ impl<S: Crdt> Outbound<S> {
             base.raise(*id, own.get(id));
         }
         base
+    }
+}
+
+/// Joins a vector to one that is kept. If nothing else is in that it is kept as one with the other.
+fn take_up(kept: &mut VersionVector, vector: &VersionVector) {
+    if kept.is_within(vector) {
+        *kept = vector.clone();
+    } else {
+        kept.join(vector);
     }
 }
 

@@ -333,6 +333,12 @@ pub(crate) fn hash_of(vector: &VersionVector) -> u64 {
     hash_of_entries(vector.len(), vector.iter())
 }
 
+/// A hash of ids.
+pub(crate) fn hash_of_ids(ids: &[ReplicaId]) -> u64 {
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
+    xxh3_64(&bytes)
+}
+
 fn hash_of_entries(count: usize, entries: impl Iterator<Item = (ReplicaId, Timestamp)>) -> u64 {
     let mut bytes = Vec::with_capacity(count.saturating_mul(24));
     for (id, stamp) in entries {

@@ -14,7 +14,7 @@ use crate::sync::error::LinkId;
 use crate::sync::frame::{Frame, Points, Seal};
 use crate::sync::inbound::Inbound;
 use crate::sync::outbound::Outbound;
-use crate::sync::shared::Shared;
+use crate::sync::shared::{Shared, hash_of_ids};
 
 /// How many of a peer's own commits it is told of to begin with, for it to see whether they are its own.
 const NEWEST_POINTS: usize = 16;
@@ -114,7 +114,7 @@ struct Theirs {
 struct Said {
     vector: u64,
     table: u64,
-    peers: Option<Vec<ReplicaId>>,
+    peers: Option<u64>,
     /// Whether it has to be told all of it, whatever was told before.
     is_asked: bool,
     /// Whether we have to ask the peer for all of it.
@@ -124,7 +124,15 @@ struct Said {
 /// What of the world around it a session looks at when it sends.
 pub(crate) struct Around<'a> {
     /// To whom this endpoint is connected.
-    pub(crate) connected: &'a [ReplicaId],
+    connected: &'a [ReplicaId],
+    /// A hash of them, by which it is told whether the peer knows.
+    hash: u64,
+}
+
+impl<'a> Around<'a> {
+    pub(crate) fn new(connected: &'a [ReplicaId]) -> Self {
+        Self { connected, hash: hash_of_ids(connected) }
+    }
 }
 
 impl<S: Crdt> Session<S> {

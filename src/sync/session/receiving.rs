@@ -171,9 +171,10 @@ impl<S: Crdt> Session<S> {
             Err(error) => return Err(error.into()),
             Ok(()) => {}
         }
-        shared.hear(id, vector);
+        let vector = shared.kept_once(vector);
+        shared.hear(id, &vector);
         if let Some(outbound) = &mut self.outbound {
-            outbound.confirm(vector, shared.config(), now_ms);
+            outbound.confirm(&vector, shared.config(), now_ms);
         }
         Ok(())
     }

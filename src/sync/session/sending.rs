@@ -86,7 +86,7 @@ impl<S: Crdt> Session<S> {
             }
         }
         // To whom we are connected is told at once: what they send us need not come from the peer.
-        let is_news = self.state == State::Open && self.told.peers.as_deref() != Some(around.connected);
+        let is_news = self.state == State::Open && self.told.peers != Some(around.hash);
         if is_due || is_news {
             self.beat_ms = now_ms.saturating_add(shared.config().heartbeat_ms);
             return Some(Owned::Frame(Frame::Beat(Box::new(self.beat(shared, around, now_ms)))));
@@ -146,12 +146,10 @@ impl<S: Crdt> Session<S> {
         let table_hash = hash_of_table(&table) ^ hash;
         let is_vector_news = is_asked || self.told.vector != hash;
         let is_table_news = is_asked || self.told.table != table_hash;
-        let is_peers_news = is_asked || self.told.peers.as_deref() != Some(around.connected);
+        let is_peers_news = is_asked || self.told.peers != Some(around.hash);
         (self.told.vector, self.told.table) = (hash, table_hash);
+        self.told.peers = Some(around.hash);
         let peers = is_peers_news.then(|| around.connected.to_vec());
-        if peers.is_some() {
-            self.told.peers = peers.clone();
-        }
         Beat {
             now_ms,
             vector: hash,
