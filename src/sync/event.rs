@@ -126,7 +126,7 @@ pub enum SyncEvent {
         link: LinkId,
         /// How many rows have come.
         rows: u64,
-        /// How many there are.
+        /// How many there are; of a transfer that is resumed on a new connection, from there on.
         of: u64,
     },
     /// The membership is another now.

@@ -57,7 +57,7 @@ pub(crate) struct Session<S> {
     asked_ms: Option<u64>,
     /// What `Shared::version` was when there was nothing to send.
     idle_at: u64,
-    /// How many rows a transfer that comes in has, as far as can be told.
+    /// How many rows a transfer that comes in has; one that is resumed, from there on.
     rows: u64,
     /// The commits that it leads over, if its first chunk came by this connection.
     points: Option<Points>,

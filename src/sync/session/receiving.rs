@@ -323,7 +323,7 @@ impl<S: Crdt> Session<S> {
             shared.note_points(&label.points, &news);
             (self.rows, self.points) = (0, Some(label.points.clone()));
         }
-        self.rows = self.rows.max(progress.rows);
+        self.rows = self.rows.max(progress.rows.saturating_add(delta.state.row_count() as u64));
         match self.inbound.pending.push(delta) {
             Ok(Some(whole)) => {
                 let points = self.points.take();
