@@ -98,6 +98,7 @@ impl<S: Subject> World<S> {
         copy.opened = process.opened;
         copy.opening = process.opening.clone();
         copy.inputs = process.inputs.clone();
+        copy.former = process.former.clone();
         copy.links = process.links.clone();
         let number = self.processes.len();
         self.processes.push(copy);
@@ -190,7 +191,7 @@ impl<S: Subject> World<S> {
         let held = [&self.processes[other].view, &self.processes[other].stored];
         held.iter().any(|view| {
             let stamp = view.ids.get(&id);
-            let label = self.truth.label(id, stamp);
+            let label = self.truth.label(id, stamp).map(|(label, _)| label);
             label.is_some_and(|label| stamp > self.processes[slot].view.labels.get(&label))
         })
     }
@@ -298,6 +299,7 @@ impl<S: Subject> World<S> {
         self.coverage.reissued += again.len() as u64;
         self.note(|| format!("{slot} goes on as {new}, before {former} up to {}", view.ids.get(&former)));
         let process = &mut self.processes[slot];
+        process.former.push(former);
         (process.id, process.label, process.is_in_doubt) = (new, new, false);
         process.vector = others_and(&vector, new, last);
         process.view = view;

@@ -30,6 +30,7 @@ impl<S: Subject> World<S> {
         (process.vector, process.view) = (VersionVector::new(), View::default());
         (process.opening, process.must_replace) = (Some(opening), true);
         process.inputs.clear();
+        process.former.clear();
         (process.wake_ms, process.is_in_doubt, process.dies_in_write) = (None, false, None);
         self.truth.begin(id, id);
         self.note(|| format!("{slot} opens as {id}, before {former:?}, {} torn", read.torn));
@@ -41,6 +42,8 @@ impl<S: Subject> World<S> {
                 "the disk of {slot} lost something: {stored:?} was there, now {found:?}"
             )));
         }
+        // What a crash left of the last write is there, too.
+        self.stored.entry(process.member).or_default().join(&process.view.labels);
         if let Some(former) = former {
             self.feed(slot, Input::Succeed(former))?;
         }
@@ -103,6 +106,7 @@ impl<S: Subject> World<S> {
         let vector = snapshot.vector();
         process.stored = self.truth.view(&vector)?;
         process.stored_vector = vector;
+        self.stored.entry(process.member).or_default().join(&process.stored.labels);
         process.disk.sync(now_ms);
         self.feed(slot, Input::Persisted).map(drop)
     }

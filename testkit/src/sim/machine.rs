@@ -1,10 +1,11 @@
 //! A process as a function of its inputs: the endpoint, and what was asked of it so far. From the inputs a copy can be made.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use driftless::{
-    Endpoint, Held, LinkId, Need, RefusedTransaction, RefusedWrite, Reissued, ReplicaId, Snapshot, SyncError,
-    SyncEvent, Timestamp, VersionVector,
+    ConcernId, Endpoint, Held, LinkId, Need, RefusedTransaction, RefusedWrite, Reissued, ReplicaId, Snapshot,
+    SyncError, SyncEvent, Timestamp, VersionVector,
 };
 
 use crate::oracle::Oracle;
@@ -76,11 +77,18 @@ pub(super) struct Done {
 pub(super) struct Machine<S> {
     pub(super) endpoint: Endpoint<S>,
     writing: Option<Snapshot<S>>,
+    /// The write concerns that ask for what is on disk.
+    durable: BTreeSet<ConcernId>,
 }
 
 impl<S: Subject> Machine<S> {
     pub(super) fn new(endpoint: Endpoint<S>) -> Self {
-        Self { endpoint, writing: None }
+        Self { endpoint, writing: None, durable: BTreeSet::new() }
+    }
+
+    /// Whether a write concern asks for what is on disk.
+    pub(super) fn is_durable(&self, concern: ConcernId) -> bool {
+        self.durable.contains(&concern)
     }
 
     /// What is being written to the disk.
@@ -135,7 +143,8 @@ impl<S: Subject> Machine<S> {
                 endpoint.persisted(now_ms, snapshot);
             }
             Input::Confirm { stamp, need, held, deadline_ms } => {
-                endpoint.confirm(now_ms, *stamp, *need, *held, *deadline_ms);
+                let concern = endpoint.confirm(now_ms, *stamp, *need, *held, *deadline_ms);
+                self.durable.extend((*held == Held::Durable).then_some(concern));
             }
             Input::Found => done.refused = endpoint.found(now_ms).err().map(|error| show(&error)),
             Input::Succeed(former) => {

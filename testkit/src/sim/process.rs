@@ -119,6 +119,8 @@ pub(super) struct Process<S> {
     /// The id that it writes under, and what the oracle calls this copy.
     pub(super) id: ReplicaId,
     pub(super) label: ReplicaId,
+    /// The ids that it had before, since it was opened.
+    pub(super) former: Vec<ReplicaId>,
     /// What it holds.
     pub(super) vector: VersionVector,
     pub(super) view: View,
@@ -162,6 +164,7 @@ impl<S: Subject> Process<S> {
             opened_ms: 0,
             id: member,
             label: member,
+            former: Vec::new(),
             vector: VersionVector::new(),
             view: View::default(),
             stored: View::default(),

@@ -137,9 +137,9 @@ impl Truth {
         Ok(view)
     }
 
-    /// The label of what was committed under an id with a stamp.
-    pub(super) fn label(&self, id: ReplicaId, stamp: Timestamp) -> Option<ReplicaId> {
-        self.commits.get(&(id, stamp)).map(|commit| commit.label.0)
+    /// What the oracle calls what was committed under an id with a stamp.
+    pub(super) fn label(&self, id: ReplicaId, stamp: Timestamp) -> Option<Label> {
+        self.commits.get(&(id, stamp)).map(|commit| commit.label)
     }
 
     /// What must be live for who holds a view, by the names of the engine.
@@ -209,7 +209,7 @@ mod tests {
         let clone = count(&mut truth, 100, 1, 15, &common);
         assert_eq!(counts(&truth, &original), [(id(1), at(20), Payload::Count(2))]);
         assert_eq!(counts(&truth, &clone), [(id(1), at(15), Payload::Count(2))]);
-        assert_eq!(truth.label(id(1), at(15)), Some(id(100)));
+        assert_eq!(truth.label(id(1), at(15)), Some((id(100), at(15))));
 
         // It is found out: what it wrote goes by a new id, with another stamp.
         truth.rename((id(1), at(15)), (id(2), at(31)), &common);

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use driftless::{LinkId, MergeError, ReplicaId, SyncError, SyncEvent, Timestamp};
+use driftless::{
+    ConcernId, Holders, LinkId, MergeError, PeerStatus, ReplicaId, SyncError, SyncEvent, Timestamp,
+    VersionVector,
+};
 
 use crate::sim::Simulation;
 use crate::sim::check::Checks;
@@ -20,6 +23,10 @@ use crate::subject::Subject;
 pub(super) const START_MS: u64 = 1_700_000_000_000;
 /// The most things that happen in a run. There are more only if processes never come to rest.
 const MOST_HAPPENINGS: u64 = 200_000;
+/// What a process may keep of frames for a peer beside its window and two chunks: frames have heads.
+const MOST_SLACK: usize = 4 << 10;
+/// What may be gathered of a transfer: no run holds as much.
+const MOST_GATHERED: usize = 64 << 10;
 
 /// Why a run came to an end before its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +101,9 @@ pub(super) struct World<S> {
     pub(super) network: Network,
     pub(super) truth: Truth,
     checks: Checks,
+    /// What each member ever held, by the oracle, and what its disk did.
+    pub(super) held: BTreeMap<ReplicaId, VersionVector>,
+    pub(super) stored: BTreeMap<ReplicaId, VersionVector>,
     pub(super) coverage: Coverage,
     /// For ids and nonces: whatever is drawn must not be drawn again.
     pub(super) fresh: Random,
@@ -119,6 +129,8 @@ impl<S: Subject> World<S> {
             network,
             truth: Truth::default(),
             checks: Checks::default(),
+            held: BTreeMap::new(),
+            stored: BTreeMap::new(),
             coverage: Coverage::default(),
             fresh,
             splits: Vec::new(),
@@ -295,9 +307,11 @@ impl<S: Subject> World<S> {
             invariant(replica.state()).map_err(of_slot)?;
         }
         let line = (vector.clone(), view.ids.clone());
+        self.held.entry(self.processes[slot].member).or_default().join(&view.labels);
+        let process = &mut self.processes[slot];
         (process.vector, process.view) = (vector, view);
         self.note(|| format!("{slot} holds {:?}, that is {:?}", line.0, line.1));
-        Ok(())
+        self.look_at_memory(slot)
     }
 
     /// What a process knows others to hold they must hold. Of an id that was ever used twice nobody can say that.
@@ -312,6 +326,47 @@ impl<S: Subject> World<S> {
                 let held = process.view.ids.get(&author);
                 let fault = format!("{slot} believes that {id} holds {author} up to {stamp}, not {held}");
                 return Err(Stop::Fault(fault));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who is said to hold a write has held it, on disk if that was asked for, whatever became of it since.
+    fn look_at_holders(&self, slot: usize, concern: ConcernId, holders: &Holders) -> Result<(), Stop> {
+        let Holders { stamp, hold, .. } = holders;
+        let process = &self.processes[slot];
+        // What it committed before it took another id, and others had seen, bears the former one still.
+        let mut ids = [process.id].into_iter().chain(process.former.iter().copied());
+        let (label, first) = ids.find_map(|id| self.truth.label(id, *stamp)).ok_or_else(|| {
+            Stop::Fault(format!("{slot} says that {hold:?} hold {stamp}, which it never committed"))
+        })?;
+        let is_durable = process.machine().is_some_and(|machine| machine.is_durable(concern));
+        let has_store = |member: &ReplicaId| {
+            self.processes.iter().any(|process| process.member == *member && process.config.is_durable)
+        };
+        let holds = |member: &&ReplicaId| {
+            let held = if is_durable && has_store(member) { &self.stored } else { &self.held };
+            held.get(member).is_some_and(|held| held.get(&label) >= first)
+        };
+        match hold.iter().find(|member| !holds(member)) {
+            Some(member) => {
+                Err(Stop::Fault(format!("{slot} says that {member} holds {stamp}, and it never did")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What a process keeps for its peers is bounded, however many frames are lost or out of order.
+    fn look_at_memory(&self, slot: usize) -> Result<(), Stop> {
+        let process = &self.processes[slot];
+        let Stage::Running(machine) = &process.stage else { return Ok(()) };
+        // One more may go out, or come in, before the window is full.
+        let most = process.config.window_bytes + 2 * process.config.chunk_bytes + MOST_SLACK;
+        for PeerStatus { peer, bytes_under_way, bytes_pending, .. } in machine.endpoint.peers() {
+            if bytes_under_way > most || bytes_pending > most + MOST_GATHERED {
+                return Err(Stop::Fault(format!(
+                    "{slot} keeps {bytes_under_way} bytes that are under way to {peer:?}, and {bytes_pending} that wait"
+                )));
             }
         }
         Ok(())
@@ -349,7 +404,10 @@ impl<S: Subject> World<S> {
             }
             SyncEvent::ClocksApart { .. } => coverage.clocks_apart += 1,
             SyncEvent::ClocksRight { .. } => coverage.clocks_right += 1,
-            SyncEvent::Confirmed { .. } => coverage.confirmed += 1,
+            SyncEvent::Confirmed { concern, holders } => {
+                coverage.confirmed += 1;
+                self.look_at_holders(slot, concern, &holders)?;
+            }
             SyncEvent::Unconfirmed { .. } => coverage.unconfirmed += 1,
             SyncEvent::IdInDoubt { .. } => {
                 coverage.found_out += 1;
