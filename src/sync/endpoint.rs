@@ -223,7 +223,8 @@ impl<S: Crdt> Endpoint<S> {
         Token::of(self.shared.replica.id(), stamp)
     }
 
-    /// Whether all is held here that a token asks for.
+    /// Whether all is held here that a token asks for. As long as two copies of one process run and nobody has found that out,
+    /// the stamps of the one are taken for those of the other.
     ///
     /// # Errors
     /// What is missing, replica by replica.

@@ -398,7 +398,7 @@ fn two_copies_of_which_the_last_commits_have_one_stamp_are_told_apart_by_those_b
 }
 
 #[test]
-fn a_token_of_a_write_that_was_issued_again_is_reached_where_the_write_is_and_nowhere_before() {
+fn a_token_of_a_write_that_was_issued_again_is_reached_where_the_write_is() {
     let mut net = cloned(2, 0);
     let clock = net.clock(2);
     visit(&mut net, 0, 1, "original", 1);

@@ -5,7 +5,7 @@ use driftless::{
     SyncConfig, SyncEvent, Timestamp,
 };
 
-use crate::net::{CLUSTER, DELAY_MS, DELTA, Fate, Net, id, member};
+use crate::net::{CLUSTER, DELAY_MS, DELTA, Fate, Net, START_MS, id, member};
 
 type Texts = MergeMap<u16, LwwRegister<i64>>;
 
@@ -34,8 +34,12 @@ fn admit<S: Crdt>(net: &mut Net<S>, at: usize, who: usize) {
 
 #[test]
 fn t25_who_was_evicted_returns_with_what_it_and_others_wrote_and_with_nothing_that_was_removed() {
-    for returns_to in [0, 1] {
-        let mut net: Net<Texts> = Net::new(4, |_, _| {});
+    for (returns_to, admission) in
+        [(0, Admission::Anyone), (1, Admission::Anyone), (0, Admission::Invited), (1, Admission::Invited)]
+    {
+        let mut net: Net<Texts> = Net::new(4, |_, config| config.admission = admission);
+        net.ends[0].found(START_MS).expect("it is legal");
+        (1..4).for_each(|other| admit(&mut net, 0, other));
         net.mesh();
         for key in 0..20 {
             set(&mut net, 2, key, 1);
@@ -66,6 +70,14 @@ fn t25_who_was_evicted_returns_with_what_it_and_others_wrote_and_with_nothing_th
             .filter(|(from, to, _)| (*from, *to) == (2, returns_to))
             .map(|(.., bytes)| bytes.clone())
             .collect();
+        if admission == Admission::Invited {
+            net.connect(returns_to, 2);
+            net.run(3_000);
+            assert_eq!(net.ends[returns_to].members().len(), 2, "it waits to be let in");
+            assert_eq!([1, 101].map(|key| read(&net, returns_to, key)), [None; 2]);
+            net.cut(returns_to, 2);
+            net.run(1_000);
+        }
         admit(&mut net, returns_to, 2);
         net.connect(returns_to, 2);
         // Frames of the connection before come in on the new one.
