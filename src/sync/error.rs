@@ -45,7 +45,7 @@ pub enum SyncError {
     /// structs with [`UnknownFields`](crate::UnknownFields) keep. The [event](crate::SyncEvent::Refused) names the place. Bring
     /// both sides to one schema.
     Schema,
-    /// Peer: it says that it is whom another link is known to lead to.
+    /// Peer: it says that it is whom another link is known to lead to, or led to since this endpoint was opened.
     Impostor {
         /// Who it says it is.
         id: ReplicaId,
@@ -85,7 +85,7 @@ impl fmt::Display for SyncError {
             ),
             Self::Impostor { id } => write!(
                 f,
-                "the peer says that it is {id}, which another link is known to lead to; \
+                "the peer says that it is {id}, which the transport says is somebody else; \
                  nothing changed: close the link, and look who is there"
             ),
             Self::Itself { id } => {

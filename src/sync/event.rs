@@ -136,7 +136,8 @@ pub enum SyncEvent {
     },
     /// This endpoint is no member any more: others forget without waiting for it. All it holds is still exchanged.
     Evicted,
-    /// A peer that is no member wants to become one, and [`Endpoint::admit`](crate::Endpoint::admit) decides it.
+    /// A peer that is no member wants to become one, or one comes in the name of a member whom the transport called otherwise
+    /// when it came here before: [`Endpoint::admit`](crate::Endpoint::admit) decides it.
     JoinRequest {
         /// The link.
         link: LinkId,
@@ -144,6 +145,8 @@ pub enum SyncEvent {
         member: ReplicaId,
         /// The region it stands in.
         region: String,
+        /// Who it is by what the transport says.
+        principal: Option<String>,
     },
     /// As many hold a write as were asked for.
     Confirmed {

@@ -29,6 +29,9 @@ use crate::sync::roster::Epoch;
 /// How long the parts of a broken transfer are kept for its peer to return.
 const KEPT_MS: u64 = 600_000;
 
+/// So many commits of before the id was given up are remembered.
+const MOST_ISSUED: usize = 4096;
+
 /// What all sessions share.
 #[derive(Debug)]
 pub(crate) struct Shared<S> {
@@ -55,6 +58,8 @@ pub(crate) struct Shared<S> {
     pub(crate) former: BTreeSet<ReplicaId>,
     /// Who may become a member when it comes.
     pub(crate) invited: BTreeSet<ReplicaId>,
+    /// The newest commits that were made before the id was given up: under which id and stamp they are known now.
+    issued: BTreeMap<Timestamp, (ReplicaId, Timestamp)>,
     /// For the ids of members that came, who they were by what the transport said.
     pub(crate) principals: BTreeMap<ReplicaId, String>,
     /// Goes up with all that may give a session something to send.
@@ -112,6 +117,7 @@ impl<S: Crdt> Shared<S> {
             memberships: Memberships::default(),
             former: BTreeSet::new(),
             invited: BTreeSet::new(),
+            issued: BTreeMap::new(),
             principals: BTreeMap::new(),
             version: 1,
             merges: 0,
@@ -232,10 +238,11 @@ impl<S: Crdt> Shared<S> {
         self.told.values().find(|told| *told == vector).unwrap_or(vector).clone()
     }
 
-    /// Whether an id may be that of whom the transport names: it was nobody else's so far, or anybody is let in.
+    /// Whether an id may be that of whom the transport names: it was nobody else's so far, or anybody is let in. A transport that
+    /// names nobody does not say that it is somebody else.
     pub(crate) fn may_be(&self, id: &ReplicaId, principal: Option<&String>) -> bool {
         let is_anyone = self.config.admission == Admission::Anyone;
-        is_anyone || self.principals.get(id).is_none_or(|known| Some(known) == principal)
+        is_anyone || self.principals.get(id).zip(principal).is_none_or(|(known, named)| known == named)
     }
 
     /// A member came under an id, and the transport says who it is.
@@ -250,6 +257,28 @@ impl<S: Crdt> Shared<S> {
         if let Some(stamp) = stamp {
             self.ledger.note(self.replica.id(), [stamp]);
             self.version += 1;
+        }
+    }
+
+    /// Under which id and stamp a commit of this endpoint is known; `None` if it is none, as far as is remembered.
+    pub(crate) fn issued_as(&self, stamp: Timestamp) -> Option<(ReplicaId, Timestamp)> {
+        let own = self.replica.has_committed(stamp).then(|| (self.replica.id(), stamp));
+        own.or_else(|| self.issued.get(&stamp).copied())
+    }
+
+    /// The id was given up: each of its commits is known as `new` says of its stamp.
+    pub(crate) fn note_issued(
+        &mut self,
+        former: ReplicaId,
+        commits: &[Timestamp],
+        new: impl Fn(Timestamp) -> (ReplicaId, Timestamp),
+    ) {
+        self.issued.extend(commits.iter().map(|stamp| (*stamp, (former, *stamp))));
+        for known in self.issued.values_mut().filter(|(id, _)| *id == former) {
+            *known = new(known.1);
+        }
+        while self.issued.len() > MOST_ISSUED {
+            self.issued.pop_first();
         }
     }
 

@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 
 use allocation_counter::measure;
 use driftless::{
-    Access, Config, Endpoint, LinkId, LwwRegister, MergeMap, Replica, ReplicaId, Request, SyncConfig,
-    SyncError, Timestamp, VersionVector,
+    Access, Admission, Config, Endpoint, LinkId, LinkState, LwwRegister, MergeMap, Replica, ReplicaId,
+    Request, SyncConfig, SyncError, Timestamp, VersionVector,
 };
 use serde::Serialize;
 use serde::de::IgnoredAny;
@@ -473,6 +473,37 @@ fn an_audit_of_another_vector_than_the_peer_says_to_hold_is_left_alone() {
             let sent = drain(&mut victim);
             assert_eq!(sent.iter().filter(|frame| frame[0] == AUDIT).count(), answers, "{number}");
         }
+    }
+}
+
+#[test]
+fn who_waits_to_be_let_in_is_shown_no_rows_whatever_it_says_to_hold() {
+    for (admission, answers) in [(Admission::Anyone, 1), (Admission::Invited, 0)] {
+        let member_of = |victim: Victim| {
+            let config = SyncConfig { admission, ..victim.config().clone() };
+            let message = victim.replica().delta_since(&VersionVector::new()).encode().expect("plain");
+            let mut replica: Replica<Names> = Replica::new(id(5), Config::default());
+            let delta = replica.decode(&message).expect("a message");
+            replica.merge(START_MS, delta).expect("it is complete");
+            Endpoint::new(replica, config)
+        };
+        let mut victim = member_of(fresh());
+        victim.found(START_MS).expect("it is legal");
+        victim.link_up(START_MS, LINK, None, NONCE);
+        let schema = schema(&mut victim);
+        let hello = hello(schema, "forger", VersionVector::new(), &[], &[]);
+        assert_eq!(victim.receive(START_MS, LINK, &hello), Ok(()));
+        drain(&mut victim);
+        assert_eq!(victim.peers()[0].state == LinkState::Waiting, admission == Admission::Invited);
+        let own = victim.replica().vector();
+        let beat: Beat = (START_MS, hash(&own), Some(own.clone()), None, None, false);
+        assert_eq!(victim.receive(START_MS, LINK, &packed(BEAT, &beat)), Ok(()));
+        drain(&mut victim);
+        let (bucket, ..) = row(&victim);
+        let audit = Audit::Rows { vector: hash(&own), buckets: vec![bucket], rows: Vec::new() };
+        assert_eq!(victim.receive(START_MS, LINK, &packed(AUDIT, &audit)), Ok(()));
+        let sent = drain(&mut victim);
+        assert_eq!(sent.iter().filter(|frame| frame[0] == AUDIT).count(), answers, "{admission:?}");
     }
 }
 

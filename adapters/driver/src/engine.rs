@@ -725,8 +725,11 @@ impl<S: Crdt> Engine<S> {
                 self.notice(format!("{who} may only read: what it writes is not taken"));
             }
             SyncEvent::Evicted => self.notice("this store is no member any more".to_owned()),
-            SyncEvent::JoinRequest { member, region, .. } => {
-                self.notice(format!("{member} in {region} asks to be let in: admit it, or leave it outside"));
+            SyncEvent::JoinRequest { member, region, principal, .. } => {
+                let who = principal.map_or(String::new(), |principal| format!(" ({principal})"));
+                self.notice(format!(
+                    "{member} in {region}{who} asks to be let in: admit it, or leave it outside"
+                ));
             }
             SyncEvent::Diverged { rows, .. } => {
                 self.notice(format!("rows differ although all events are the same: {}", rows.join(", ")));

@@ -70,7 +70,8 @@ impl<S: Crdt> Session<S> {
                 }
             }
         }
-        if is_known_elsewhere(&hello) {
+        // What it says to hold would be taken for the word of the other.
+        if is_known_elsewhere(&hello) || !shared.may_be(&hello.id, self.principal.as_ref()) {
             return refuse(self, SyncError::Impostor { id: hello.id });
         }
         if self.is_reader() && shared.is_anyone(&hello.member, &hello.id) {
@@ -216,14 +217,15 @@ impl<S: Crdt> Session<S> {
         }
         if shared.lets_in(now_ms, peer, self.principal.as_ref()) {
             self.is_enrolled = shared.is_enrolled(peer);
-            if self.is_enrolled {
+            if self.is_enrolled && shared.is_member() {
                 shared.note_principal(peer.id, self.principal.as_ref());
             }
             self.state = State::Open;
         } else if self.state == State::Open {
             self.state = State::Waiting;
-            let (member, region) = (peer.member, peer.region.clone());
-            shared.events.push_back(SyncEvent::JoinRequest { link: self.link, member, region });
+            let (member, region, principal) = (peer.member, peer.region.clone(), self.principal.clone());
+            let request = SyncEvent::JoinRequest { link: self.link, member, region, principal };
+            shared.events.push_back(request);
         }
     }
 

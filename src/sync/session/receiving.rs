@@ -128,6 +128,8 @@ impl<S: Crdt> Session<S> {
                 }
                 Ok(())
             }
+            // Who waits to be let in is shown no rows, and says nothing of ours.
+            Frame::Audit(_) if self.state != State::Open => Ok(()),
             Frame::Audit(audit) => {
                 let peer = self.peer.as_ref().and_then(|peer| shared.told.get(&peer.id));
                 let told = peer.cloned().unwrap_or_default();
