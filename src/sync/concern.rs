@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::sync::roster::{Epoch, Member};
 
 /// So many memberships are remembered.
-const MOST_MEMBERSHIPS: usize = 64;
+const MOST_MEMBERSHIPS: usize = 8;
 
 /// A write concern of an endpoint, as it numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,12 +40,13 @@ pub enum Held {
 /// Who holds a write, counted by member against the membership in which the write was made.
 ///
 /// A member counts once, whatever it is called and by how many links it is heard of, and only if it was one then. Who came
-/// later does not count; who left since is still counted among those asked. A write of before there were any members is counted
-/// against the first that there were, and one that lies more than 64 memberships back against the oldest of these.
+/// later does not count; who left since is still counted among those asked. A write that was made before there were any members,
+/// more than eight memberships ago or before a clock that was ahead was set right is counted against those there are when it is
+/// asked for.
 ///
-/// What a member holds is known by its own word alone, over a link of this endpoint, now or earlier: in a star a leaf hears it
-/// of no other leaf. Of a write that is none of this endpoint's since it was opened, such as one of before a restart or before
-/// its [id was replaced](crate::Endpoint::reidentify), nobody is known to hold anything.
+/// What a member holds is known by its own word alone, over a link of this endpoint, now or earlier while it was a member: in a
+/// star a leaf hears it of no other leaf. Of a write that is not known to be one of this endpoint's since it was opened, such as
+/// one of before a restart, nobody is known to hold anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holders {
@@ -99,11 +100,17 @@ impl Memberships {
         self.0.push_back(Membership { after, epoch, members });
     }
 
-    /// That in which a write was made; if nobody was a member then, the first with any.
+    /// From here on stamps may be older than before: what was written is counted against the membership there is.
+    pub(crate) fn restart(&mut self) {
+        self.0.drain(..self.0.len().saturating_sub(1));
+        self.0.iter_mut().for_each(|membership| membership.after = Timestamp::ZERO);
+    }
+
+    /// That in which a write was made; if nobody was a member then, the one there is.
     pub(crate) fn of(&self, stamp: Timestamp) -> (Epoch, Vec<Member>) {
         let begun = self.0.partition_point(|membership| membership.after < stamp);
-        let mut from_then_on = self.0.iter().skip(begun.saturating_sub(1));
-        let counted = from_then_on.find(|membership| !membership.members.is_empty());
+        let made_in = begun.checked_sub(1).and_then(|place| self.0.get(place));
+        let counted = made_in.filter(|membership| !membership.members.is_empty()).or(self.0.back());
         counted.map_or_else(Default::default, |Membership { epoch, members, .. }| (*epoch, members.clone()))
     }
 }
@@ -188,17 +195,23 @@ mod tests {
             (epoch.number, members.len())
         };
         assert_eq!(of(&memberships, 7), (0, 0));
-        for (after, number, count) in [(10, 1, 0), (20, 2, 3), (30, 3, 0), (30, 4, 5)] {
+        for (after, number, count) in [(10, 1, 0), (20, 2, 3), (30, 3, 0), (30, 4, 4), (40, 5, 5)] {
             memberships.begin(at(after), epoch(number), members(count));
         }
-        for (stamp, counted) in [(5, 2), (15, 2), (20, 2), (21, 2), (30, 2), (31, 4), (99, 4)] {
+        for (stamp, counted) in
+            [(5, 5), (15, 5), (20, 5), (21, 2), (30, 2), (31, 4), (40, 4), (41, 5), (99, 5)]
+        {
             assert_eq!(of(&memberships, stamp).0, counted, "{stamp}");
         }
-        for number in 5..100 {
+        for number in 6..100 {
             memberships.begin(at(10 * number), epoch(number), members(1));
         }
         assert_eq!(memberships.0.len(), MOST_MEMBERSHIPS);
-        assert_eq!([of(&memberships, 21), of(&memberships, 985)], [(36, 1), (98, 1)]);
+        assert_eq!([of(&memberships, 21), of(&memberships, 985)], [(99, 1), (98, 1)]);
+        // A clock that was ahead is right again.
+        memberships.restart();
+        memberships.begin(at(500), epoch(100), members(2));
+        assert_eq!([of(&memberships, 499), of(&memberships, 501)], [(99, 1), (100, 2)]);
     }
 
     #[test]

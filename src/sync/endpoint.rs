@@ -583,9 +583,10 @@ impl<S: Crdt> Endpoint<S> {
     ) -> ConcernId {
         let id = ConcernId(self.next_concern);
         self.next_concern += 1;
-        let replica = &self.shared.replica;
-        let (author, is_issued) = (replica.id(), replica.has_committed(stamp));
         let (epoch, members) = self.shared.memberships.of(stamp);
+        let issued = self.shared.issued_as(stamp);
+        let (is_issued, (author, stamp)) =
+            (issued.is_some(), issued.unwrap_or((self.shared.replica.id(), stamp)));
         self.concerns.push(Concern { id, author, stamp, need, held, deadline_ms, is_issued, epoch, members });
         self.look_at_concerns(now_ms);
         id

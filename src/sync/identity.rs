@@ -144,9 +144,17 @@ impl<S: Crdt> Endpoint<S> {
         known: &[Timestamp],
     ) -> Result<Reissued, RefusedId> {
         let former = self.shared.replica.id();
+        let commits: Vec<Timestamp> =
+            self.shared.replica.commit_points(Timestamp::ZERO, Timestamp::MAX).collect();
         let reissued =
             self.shared.replica.reissue(now_ms, new_id, after, stamps).map_err(RefusedId::Reissue)?;
         let shared = &mut self.shared;
+        let last = shared.replica.vector().get(&new_id);
+        // With stamps anew, whichever one it has now, it is not later than the last.
+        let again = |stamp: Timestamp| match stamps {
+            Stamps::Keep => (new_id, stamp),
+            Stamps::Anew => (new_id, last),
+        };
         shared.doubt = None;
         shared.former.insert(former);
         // Our commits have other names now; those under the former name are the other copy's.
@@ -158,19 +166,23 @@ impl<S: Crdt> Endpoint<S> {
             shared.persisted = Some(Replica::new(new_id, config).snapshot());
         }
         shared.version += 1;
+        if stamps == Stamps::Anew {
+            // The stamps to come may be older than those at which memberships began.
+            shared.memberships.restart();
+        }
         for concern in
             self.concerns.iter_mut().filter(|concern| concern.author == former && concern.stamp > after)
         {
-            match stamps {
-                Stamps::Keep => concern.author = new_id,
-                // Whichever stamp it has now, it is not later than the last.
-                Stamps::Anew => {
-                    concern.author = new_id;
-                    concern.stamp = self.shared.replica.vector().get(&new_id);
-                }
-            }
+            (concern.author, concern.stamp) = again(concern.stamp);
         }
         self.tell_of_fork(now_ms, &reissued, after, stamps == Stamps::Keep).map_err(RefusedId::Write)?;
+        // Vectors may leave out the former id. Who holds what is written under the new one holds all that came before.
+        let told = self.shared.replica.vector().get(&new_id);
+        self.shared.note_issued(former, &commits, |stamp| match stamp {
+            stamp if stamp > after => again(stamp),
+            _ if told > Timestamp::ZERO => (new_id, told),
+            _ => (former, stamp),
+        });
         for session in self.sessions.values_mut() {
             session.restart(&self.shared, now_ms);
         }

@@ -9,7 +9,7 @@ type Names = MergeMap<u32, LwwRegister<String>>;
 
 const MEMBERS: usize = 50;
 /// What a session takes beside what it knows.
-const SESSION: i64 = 4_500;
+const SESSION: i64 = 3_000;
 
 fn heap(endpoint: Endpoint<Names>) -> i64 {
     -measure(|| drop(endpoint)).bytes_current

@@ -435,8 +435,11 @@ fn a_write_concern_is_of_the_same_write_after_the_id_was_changed() {
         net.ends[2].confirm(clock, stamp, Need::Members(all), Held::Applied, clock + 60_000)
     };
     let shared = confirm(&mut net);
+    let last = |net: &Net<Accounts>| net.ends[2].replica().vector().get(&id(0));
+    let stamp_of_shared = last(&net);
     visit(&mut net, 2, 1, "copy", 1);
     let own = confirm(&mut net);
+    let stamps = [stamp_of_shared, last(&net)];
     net.connect(2, 1);
     net.fate =
         Box::new(|from, _, bytes| if (from, bytes[0]) == (2, DELTA) { Fate::Lost } else { Fate::Arrives });
@@ -451,6 +454,38 @@ fn a_write_concern_is_of_the_same_write_after_the_id_was_changed() {
     net.fate = Box::new(|_, _, _| Fate::Arrives);
     net.run(10_000);
     assert!(confirmed(&net, own));
+    // Asked for once more, by the stamps that the application was given before.
+    let clock = net.clock(2);
+    let again =
+        stamps.map(|stamp| net.ends[2].confirm(clock, stamp, Need::Members(2), Held::Applied, clock + 1));
+    net.pump(2);
+    assert_eq!(again.map(|concern| confirmed(&net, concern)), [true; 2]);
+}
+
+#[test]
+fn once_a_clock_is_right_again_writes_are_counted_against_the_members_there_are() {
+    let mut net: Net<Accounts> = Net::new(2, |_, _| {});
+    net.skew_ms[0] = 86_400_000;
+    let clock = net.clock(0);
+    net.ends[0].found(clock).expect("it is legal");
+    net.skew_ms[0] = 0;
+    net.connect(0, 1);
+    net.run(3_000);
+    let clock = net.clock(0);
+    net.ends[0].reissue_ahead(clock, FRESH).expect("the id is fresh");
+    net.pump(0);
+    net.run(5_000);
+    assert_eq!((net.ends[0].members().len(), net.is_converged()), (2, true));
+    net.isolate(0);
+    visit(&mut net, 0, 1, "alone", 1);
+    let (clock, stamp) = (net.clock(0), net.ends[0].replica().clock().last());
+    let all = net.ends[0].confirm(clock, stamp, Need::All, Held::Applied, clock + 1_000);
+    net.run(2_000);
+    let holders = net.events[0].iter().find_map(|event| match event {
+        SyncEvent::Unconfirmed { concern, holders } if *concern == all => Some(holders.clone()),
+        _ => None,
+    });
+    assert_eq!(holders.map(|holders| holders.lack), Some(vec![member(1)]));
 }
 
 #[test]

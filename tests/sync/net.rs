@@ -276,6 +276,10 @@ impl<S: Crdt> Net<S> {
             }
         }
         while let Some(event) = self.ends[at].next_event() {
+            assert!(
+                !matches!(event, SyncEvent::CannotTake { .. }),
+                "frames of honest peers are taken: {event:?}"
+            );
             self.events[at].push(event);
         }
     }

@@ -141,7 +141,7 @@ fn a_write_that_was_lost_in_a_crash_is_held_by_nobody_whatever_was_written_since
 }
 
 #[test]
-fn a_write_that_was_made_before_there_were_members_is_counted_against_the_first() {
+fn a_write_that_was_made_before_there_were_members_is_counted_against_those_there_are() {
     let mut net: Net<Counts> = Net::new(2, |_, _| {});
     let stamp = add(&mut net, 1);
     let clock = net.clock(1);
@@ -149,12 +149,17 @@ fn a_write_that_was_made_before_there_were_members_is_counted_against_the_first(
     net.run(200);
     let (is_met, holders) = outcome(&net, 1, nobody).expect("the deadline has passed");
     assert!(!is_met && holders.hold.is_empty() && holders.lack.is_empty(), "{holders:?}");
+    let other = add(&mut net, 0);
     net.connect(0, 1);
     net.run(3_000);
-    let clock = net.clock(1);
-    let all = net.ends[1].confirm(clock, stamp, Need::All, Held::Applied, clock + 5_000);
-    net.pump(1);
-    assert!(outcome(&net, 1, all).is_some_and(|(is_met, holders)| is_met && !holders.hold.is_empty()));
+    // Whichever of the two began: both count both.
+    for (at, stamp) in [(0, other), (1, stamp)] {
+        let clock = net.clock(at);
+        let all = net.ends[at].confirm(clock, stamp, Need::All, Held::Applied, clock + 5_000);
+        net.pump(at);
+        let (is_met, holders) = outcome(&net, at, all).expect("it is held");
+        assert!(is_met && holders.hold == [member(0), member(1)], "{holders:?}");
+    }
 }
 
 #[test]

@@ -319,11 +319,11 @@ impl<S: Crdt> Domain<S> {
         self.0.writes.send(job).await.map_err(|_| Refused::Stopped)
     }
 
-    /// Waits until as many members hold a write of this node as asked for. It is counted from now on: a write of an earlier run
-    /// is not known any more.
+    /// Waits until as many members hold a write of this node as asked for, of those that were members when it was made. A write
+    /// of an earlier run is not known any more, and refused at once.
     ///
     /// # Errors
-    /// [`ConfirmError`]: not in time. The write stands.
+    /// [`ConfirmError`]: not in time, or not known. If it was made, the write stands.
     pub async fn confirm(
         &self,
         stamp: Timestamp,

@@ -258,6 +258,7 @@ impl<S: Subject> Bench<S> {
                 | SyncEvent::IdInDoubt { .. }
                 | SyncEvent::SameMember { .. }
                 | SyncEvent::CannotEncode { .. }
+                | SyncEvent::CannotTake { .. }
                 | SyncEvent::Refused { .. }
         );
         assert!(!(self.is_honest && is_fault), "{event:?}");
