@@ -190,3 +190,83 @@ impl Commits {
         self.most_totals = MOST_TOTALS.max(2 * self.totals.len());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(bits: u64) -> Timestamp {
+        Timestamp::from_bits(bits)
+    }
+
+    fn points(commits: &Commits) -> Vec<u64> {
+        commits.points.iter().map(|point| point.bits()).collect()
+    }
+
+    /// Adds a commit that writes the counters of these places, each of which was last written by the commit before.
+    fn add(commits: &mut Commits, at: u64, places: impl Iterator<Item = Place>) {
+        let before = |place| Counted { place, before: stamp(at - 1), total: at as i64 - 1 };
+        commits.add(stamp(at), &mut places.map(before).collect(), &mut Vec::new());
+    }
+
+    #[test]
+    fn of_too_many_points_every_other_of_the_older_half_goes_and_counts_are_known_at_those_left() {
+        let (most, half) = (MOST_POINTS as u64, MOST_POINTS as u64 / 2);
+        let mut commits = Commits::default();
+        (1..=most).for_each(|at| add(&mut commits, at, 7..8));
+        assert_eq!(commits.points.len(), MOST_POINTS);
+        add(&mut commits, most + 1, 7..8);
+        let left: Vec<u64> = (1..=half).step_by(2).chain(half + 1..=most + 1).collect();
+        assert!(points(&commits) == left, "{} of them, not {}", commits.points.len(), left.len());
+        assert_eq!(commits.complete_from(), stamp(half + 1));
+        assert!(!commits.is_foreign(stamp(2)) && !commits.is_foreign(stamp(half + 1)));
+        assert!(commits.is_foreign(stamp(most + 2)));
+        // Between two points that are left there is one total, that of the first count; and one before the first.
+        assert_eq!(commits.totals.len(), left.len() + 1);
+        for point in [1, 3, half - 1, half + 1, most] {
+            let held = Some((stamp(point), point as i64));
+            assert_eq!(commits.totals_at(stamp(point)), BTreeMap::from([(7, held)]));
+        }
+        assert_eq!(commits.totals_at(stamp(most + 1)), BTreeMap::new());
+    }
+
+    #[test]
+    fn of_too_many_totals_the_older_half_goes_with_its_points_but_for_the_oldest() {
+        let mut commits = Commits::default();
+        add(&mut commits, 1, 0..0);
+        commits.forget(stamp(1));
+        const PLACES: u64 = MOST_TOTALS as u64 / 4;
+        (2..6).for_each(|at| add(&mut commits, at, 0..PLACES));
+        assert_eq!((points(&commits), commits.totals.len()), (vec![1, 2, 3, 4, 5], MOST_TOTALS));
+        add(&mut commits, 6, 0..PLACES);
+        assert_eq!((points(&commits), commits.complete_from()), (vec![1, 4, 5, 6], stamp(4)));
+        // Of those before the first point that is left of the newer half, each counter's first is left.
+        assert_eq!(commits.totals.len() as u64, 4 * PLACES);
+        for (point, held) in [(1, 1), (4, 4), (5, 5)] {
+            let totals = commits.totals_at(stamp(point));
+            assert_eq!((totals.len() as u64, totals[&0]), (PLACES, Some((stamp(held), held as i64))));
+        }
+        // It is not thinned again until there are twice as many.
+        assert_eq!(commits.most_totals as u64, 8 * PLACES);
+    }
+
+    #[test]
+    fn what_all_hold_is_given_back_but_for_the_newest_point_and_what_came_after_it() {
+        let mut commits = Commits::default();
+        for at in 1..=1_000 {
+            let before = Counted { place: at, before: stamp(0), total: 0 };
+            commits.add(stamp(at), &mut vec![before], &mut vec![(at, Vec::new())]);
+        }
+        let ways = |commits: &Commits| commits.ways_after(stamp(0)).count();
+        commits.forget(stamp(998));
+        assert_eq!((points(&commits), commits.complete_from()), (vec![998, 999, 1_000], stamp(998)));
+        assert_eq!((commits.totals.len(), ways(&commits)), (2, 2));
+        assert_eq!(commits.totals_at(stamp(999)), BTreeMap::from([(1_000, Some((stamp(0), 0)))]));
+        assert_eq!((commits.ways_after(stamp(998)).count(), commits.ways_after(stamp(999)).count()), (2, 1));
+        assert!(commits.points.capacity() < 100 && commits.totals.capacity() < 100);
+        // What is forgotten stays so.
+        commits.forget(stamp(7));
+        assert_eq!(points(&commits), [998, 999, 1_000]);
+        assert!(!commits.is_foreign(stamp(998)) && !commits.is_foreign(stamp(7)));
+    }
+}

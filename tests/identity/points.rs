@@ -154,7 +154,7 @@ fn of_very_many_commits_that_nobody_confirms_the_older_are_thinned_and_said_to_b
     let before = (0..7).map(|key| sum(&eu, key)).collect::<Vec<_>>();
     let reissued = eu.reissue(NOW_MS, NEW, after, Stamps::Keep).unwrap();
     assert!(reissued.uncertain.len() > 10_000, "{}", reissued.uncertain.len());
-    assert!(reissued.uncertain.iter().all(|stamp| *stamp > after && *stamp < commits[33_000]));
+    assert!(reissued.uncertain.iter().all(|stamp| *stamp > after && *stamp < commits[32_768]));
     assert_eq!((0..7).map(|key| sum(&eu, key)).collect::<Vec<_>>(), before);
     // Each counter is cut in two where it was: another that stopped there makes up the same sum.
     let mut us: Replica<Counts> = replica(A);
@@ -242,4 +242,27 @@ fn the_set_up_the_members_and_what_is_known_of_others_stay() {
     assert_eq!((committed.stamp, committed.changes.len()), (Some(stamp(first.bits() + 1)), 1));
     us.merge(NOW_MS + 1, eu.delta_since(&us.vector())).unwrap();
     assert_eq!((us.digest(), sum(&us, 1)), (eu.digest(), 3));
+}
+
+#[test]
+fn a_new_id_is_not_taken_where_it_would_be_one_more_than_a_message_can_name() {
+    let mut eu: Replica<Counts> = replica(A);
+    let after = count(&mut eu, NOW_MS, 1, 1);
+    count(&mut eu, NOW_MS, 1, 1);
+    // With the former id and the new one they are as many as there may be.
+    let others = Limits::MAX_REPLICAS as u128 - 2;
+    for first in (0..others).step_by(64) {
+        let mut gathered: Replica<Counts> = replica(B);
+        for number in first..others.min(first + 64) {
+            let mut other: Replica<Counts> = replica(ReplicaId::from_u128(number + 1_000));
+            count(&mut other, NOW_MS, 1, 1);
+            gathered.merge(NOW_MS, other.delta_since(&VersionVector::new())).unwrap();
+        }
+        eu.merge(NOW_MS, gathered.delta_since(&VersionVector::new())).unwrap();
+    }
+    let last = eu.reissue(NOW_MS, NEW, after, Stamps::Keep).unwrap().stamps.unwrap().1;
+    assert_eq!(eu.vector().len(), Limits::MAX_REPLICAS);
+    let refused = eu.reissue(NOW_MS, ReplicaId::from_u128(4), last, Stamps::Keep);
+    assert_eq!(refused, Err(ReissueError::TooManyReplicas { count: Limits::MAX_REPLICAS + 1 }));
+    assert_eq!((eu.id(), eu.vector().len()), (NEW, Limits::MAX_REPLICAS));
 }

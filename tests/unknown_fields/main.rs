@@ -264,6 +264,42 @@ fn a_transaction_that_is_undone_undoes_what_it_did_to_fields_that_it_does_not_kn
 }
 
 #[test]
+fn a_transaction_that_is_undone_tells_the_numbers_of_fields_apart_up_to_the_last_there_is() {
+    macro_rules! wide {
+        ($($field:ident)+) => {
+            /// The field of [`Counted`] under another number, after as many as there may be before it.
+            #[derive(Crdt)]
+            struct Wide {
+                $($field: Flag,)+
+                seen: Counter,
+                rest: UnknownFields,
+            }
+        };
+    }
+    wide! {
+        f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 f13 f14 f15 f16 f17 f18 f19 f20 f21 f22 f23 f24 f25 f26 f27 f28 f29 f30
+        f31 f32 f33 f34 f35 f36 f37 f38 f39 f40 f41 f42 f43 f44 f45 f46 f47 f48 f49 f50 f51 f52 f53 f54 f55 f56 f57 f58
+        f59 f60 f61 f62
+    }
+    let mut counted: Replica<MergeMap<u8, Counted>> = replica(1);
+    let mut wide: Replica<MergeMap<u8, Wide>> = replica(2);
+    let mut old: Replica<Old> = replica(3);
+    counted.write(NOW_MS, |shop| shop.update(&7, |item| item.seen().add(5).unwrap())).unwrap();
+    wide.write(NOW_MS, |shop| shop.update(&7, |item| item.seen().add(3).unwrap())).unwrap();
+    ship(&counted, &mut old, NOW_MS + 1);
+    assert_eq!(ship(&wide, &mut old, NOW_MS + 1).unreadable.places[0].to_string(), "7.#63");
+    let before = old.delta_since(&VersionVector::new()).encode().unwrap();
+    let undone = old.transact(NOW_MS + 2, |shop| {
+        shop.remove(&7);
+        Err::<(), _>("no")
+    });
+    assert!(undone.is_err());
+    assert_eq!(old.delta_since(&VersionVector::new()).encode().unwrap(), before);
+    assert_eq!(reopened::<_, MergeMap<u8, Wide>>(&old, 4).state().get(&7).unwrap().seen.value(), 3);
+    assert_eq!(reopened::<_, MergeMap<u8, Counted>>(&old, 5).state().get(&7).unwrap().seen.value(), 5);
+}
+
+#[test]
 fn what_changes_in_fields_that_are_not_known_is_no_change_to_be_read() {
     let mut new: Replica<New> = replica(1);
     let mut old: Replica<Old> = Replica::new(id(2), Config { changes: true, ..Config::default() });

@@ -255,3 +255,37 @@ impl UnknownFields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::events::Events;
+    use crate::wire::limits::Limits;
+    use crate::wire::shape::Shape;
+
+    /// Reads a field of two structs that is two things, which says of each in which of them it is, and then ends.
+    fn read(has_it: [[u64; 2]; 2]) -> Result<(), DecodeError> {
+        let mut facets = ["name", "seen"].map(|name| Facet::new(Shape::FLAG, name));
+        facets.sort_unstable();
+        let mut encoder = Encoder::new(Vec::new(), Events::default());
+        Facet::write(&facets, &mut encoder);
+        has_it.iter().for_each(|has_it| encoder.ints(has_it));
+        let bytes = encoder.finish().map(|(bytes, _)| bytes).unwrap_or_default();
+        let limits = Limits::default();
+        let mut decoder = Decoder::new(&bytes, &limits)?;
+        UnknownFields::decode_from(0, &[1, 1], &mut Vec::new(), &mut decoder)
+    }
+
+    #[test]
+    fn each_struct_is_something_and_each_thing_is_somewhere() {
+        let refused = Err(DecodeError::Expected { what: "what a field is", at: 0 });
+        for has_it in
+            [[[2, 1], [1, 1]], [[1, 1], [1, 2]], [[0, 0], [1, 1]], [[1, 1], [0, 0]], [[1, 0], [1, 0]]]
+        {
+            assert_eq!(read(has_it), refused, "{has_it:?}");
+        }
+        for has_it in [[[1, 0], [0, 1]], [[1, 1], [0, 1]]] {
+            assert_ne!(read(has_it), refused, "{has_it:?}");
+        }
+    }
+}
